@@ -23,7 +23,7 @@ class Direction(StrEnum):
 
 
 class State(StrEnum):
-    """Where a fax is. A state exists only if a crash right after it must not redo what was before."""
+    """Where a fax is. A state exists only if a crash after it must not redo what came before."""
 
     ACCEPTED = "accepted"
     PREPARED = "prepared"
@@ -125,7 +125,9 @@ class Fax:
     def _to(self, state: State, **facts: Any) -> Fax:  # noqa: ANN401
         if state not in MOVES[self.state]:
             raise ValueError(f"{self.state} → {state} is not a move")
-        return replace(self, **{"reason": "", "attempts": 0, "due_at": 0.0, "state": state, **facts})
+        return replace(
+            self, **{"reason": "", "attempts": 0, "due_at": 0.0, "state": state, **facts}
+        )
 
 
 def new_id() -> str:

@@ -1,0 +1,155 @@
+"""Durable documents: whole or absent, every name begins with the id of its fax.
+
+All names of one fax lie beside each other in one flat directory (`<id>.message.eml`,
+`<id>.document.pdf`, …): then one directory fsync makes a whole batch of mails durable, where a
+directory for each fax would cost two more of them for every mail.
+
+The order is always: write, fsync the file, rename, fsync the directory. A failed fsync is never
+tried again (the kernel may have dropped the pages): the file is refused and the daemon ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from gateway.committer import Committer
+
+
+class Kind(StrEnum):
+    """The files a fax may have."""
+
+    MESSAGE = "message.eml"  # the mail as it came in
+    DOCUMENT = "document.pdf"  # the pages as they are faxed, or as they are mailed
+    THUMBNAIL = "first.png"  # the first page, small
+    RECEIVED = "received.bin"  # the provider's bytes, before anybody looked at them
+
+
+class FsyncError(OSError):
+    """The disk did not take what it was given: nothing on it can be vouched for any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Keep:
+    part: Path
+    names: tuple[Path, ...]
+
+
+class Spool:
+    """Documents of all faxes below one directory of ours (mode 0700)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.incoming = root / "incoming"  # parts being written; emptied at every start
+        self.broken = asyncio.Event()  # set by a failed fsync: the process must end
+        self._kept = root / "spool"
+        self._lock = -1
+
+    async def open(self) -> None:
+        """Take the directory for this process alone; BlockingIOError: another process has it."""
+        await asyncio.to_thread(self._open)
+        self._committer: Committer[_Keep, None] = Committer("spool", self._commit)
+
+    async def close(self) -> None:
+        await self._committer.close()
+        os.close(self._lock)
+
+    def path(self, fax: str, kind: Kind) -> Path:
+        return self._kept / f"{fax}.{kind}"
+
+    def part(self) -> Path:
+        """A fresh name for a file that somebody is about to write."""
+        return self.incoming / secrets.token_hex(16)
+
+    async def keep(self, part: Path, names: Sequence[tuple[str, Kind]]) -> None:
+        """Make a written part durable under all these names (hard links); the part is gone then."""
+        await self._committer(_Keep(part, tuple(self.path(*name) for name in names)))
+
+    async def drop(self, fax: str, kinds: Sequence[Kind] = tuple(Kind)) -> None:
+        """Remove the files of a fax; those that are not there are gone already."""
+
+        def unlink() -> None:
+            for kind in kinds:
+                self.path(fax, kind).unlink(missing_ok=True)
+
+        await asyncio.to_thread(unlink)
+
+    def free(self) -> int:
+        """Bytes that this process may still write."""
+        return shutil.disk_usage(self._kept).free
+
+    def kept(self) -> list[Path]:
+        """Every durable file; for the janitor."""
+        return sorted(self._kept.iterdir())
+
+    def _open(self) -> None:
+        for directory in (self.root, self.incoming, self._kept):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(self.root / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise
+        for left_over in self.incoming.iterdir():  # nobody was told yes for these
+            left_over.unlink() if not left_over.is_dir() else shutil.rmtree(left_over)
+        sync_directory(self.root)
+
+    def _commit(self, batch: list[_Keep]) -> list[BaseException | None]:
+        outcomes: list[BaseException | None] = []
+        for keep in batch:
+            try:
+                _make_durable(keep)
+                outcomes.append(None)
+            except OSError as error:
+                outcomes.append(error)
+                if isinstance(error, FsyncError):
+                    self._break()
+        try:
+            sync_directory(self._kept)
+        except OSError:
+            self._break()
+            raise
+        return outcomes
+
+    def _break(self) -> None:
+        self._committer.loop.call_soon_threadsafe(self.broken.set)
+
+
+def _make_durable(keep: _Keep) -> None:
+    descriptor = os.open(keep.part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    first, *others = keep.names
+    for name in others:
+        name.unlink(missing_ok=True)
+        os.link(keep.part, name)
+    keep.part.rename(first)
+
+
+def sync_directory(path: Path) -> None:
+    """A rename is durable only when its directory is."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # known not written; told as disk full
+            raise
+        raise FsyncError(error.errno, error.strerror) from error

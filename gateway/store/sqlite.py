@@ -1,0 +1,150 @@
+"""SQLite: one writer thread with group commit, one reader; WAL and synchronous=FULL.
+
+FULL because an SMTP 250 stands on each commit (NORMAL loses the last ones in a power cut). One
+writer connection, because before 3.51.3 two of them could damage the WAL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.committer import Committer
+
+T = TypeVar("T")
+
+Row = dict[str, Any]
+Statement = tuple[str, Mapping[str, Any]]
+Unit = Generator[Statement, list[Row], T]
+"""One transaction, free of any engine: yields statements, is sent their rows, returns a value."""
+
+SAFE_VERSION = (3, 51, 3)  # WAL-reset bug fixed (sqlite.org/wal.html)
+_BUSY = 5.0  # s; our own readers never block the writer, a person's sqlite3 shell may
+
+
+class SchemaError(Exception):
+    """The database is of a newer gateway, or a migration is damaged."""
+
+
+class Sqlite:
+    """A database file. Units of many callers share one commit; each has its own savepoint."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def open(self) -> None:
+        self._writer = await asyncio.to_thread(_connect, self._path)
+        await asyncio.to_thread(migrate, self._writer)
+        self._reader = await asyncio.to_thread(_connect, self._path)
+        self._reader.execute("PRAGMA query_only = ON")
+        self._readers = ThreadPoolExecutor(1, "store-read")
+        self._committer: Committer[Unit[Any], Any] = Committer("store", self._commit)
+
+    async def close(self) -> None:
+        await self._committer.close()
+        self._readers.shutdown()
+        self._reader.close()
+        self._writer.close()
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run a unit; when this returns its changes are durable."""
+        result: T = await self._committer(unit)
+        return result
+
+    async def read(self, unit: Unit[T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, run, self._reader, unit)
+
+    def _commit(self, batch: list[Unit[Any]]) -> list[Any]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = [self._alone(unit) for unit in batch]
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        return outcomes
+
+    def _alone(self, unit: Unit[Any]) -> Any:  # noqa: ANN401
+        """One unit of a batch; its error undoes itself only."""
+        self._writer.execute("SAVEPOINT unit")
+        try:
+            outcome = run(self._writer, unit)
+        except Exception as error:  # it is the caller's outcome
+            if not self._writer.in_transaction:  # SQLite gave up on the whole of it (disk full)
+                raise
+            self._writer.execute("ROLLBACK TO unit")
+            outcome = error
+        self._writer.execute("RELEASE unit")
+        return outcome
+
+
+def run(connection: sqlite3.Connection, unit: Unit[T]) -> T:
+    """Drive a unit over a connection, statement by statement."""
+    try:
+        statement = next(unit)
+        while True:
+            try:
+                rows = connection.execute(*statement).fetchall()
+            except sqlite3.Error as error:
+                statement = unit.throw(error)
+            else:
+                statement = unit.send(rows)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """For the commands that only look, beside a running daemon."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY)
+    connection.row_factory = _row
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date: every missing numbered file, each in one transaction."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()["user_version"]
+    files = sorted(
+        (int(file.name[:4]), file)
+        for file in resources.files("gateway.store").joinpath("migrations").iterdir()
+        if file.name.endswith(".sql")
+    )
+    newest = files[-1][0]
+    if version > newest:
+        raise SchemaError(
+            f"the database has schema {version}, this gateway knows {newest}: "
+            "start the newer gateway again, or restore a backup"
+        )
+    for number, file in files[version:]:
+        script = file.read_text("utf-8")
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise SchemaError(f"migration {file.name} failed: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    connection.row_factory = _row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    path.chmod(0o600)
+    return connection
+
+
+def _row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
