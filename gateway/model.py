@@ -74,6 +74,7 @@ class Fax:
     cause: str = ""  # `errors.Cause` of a failure
     reason: str = ""  # the same as a sentence; for a working fax, its last trouble
     held: str = ""  # why a person must look; "" = not held
+    told: int = 0  # 1 = those concerned have heard that it is held
     created_at: float = 0.0
     since: float = 0.0  # when it entered its state
     due_at: float = 0.0  # when to look next
@@ -120,7 +121,11 @@ class Fax:
         return replace(self, due_at=at, reason=because)
 
     def hold(self, because: str) -> Fax:
-        return replace(self, held=because)
+        """Nothing more happens to it until a person looks."""
+        return replace(self, held=because, told=0, due_at=0.0, attempts=0)
+
+    def tell(self) -> Fax:
+        return replace(self, told=1, attempts=0)
 
     def _to(self, state: State, **facts: Any) -> Fax:  # noqa: ANN401
         if state not in MOVES[self.state]:
@@ -128,6 +133,27 @@ class Fax:
         return replace(
             self, **{"reason": "", "attempts": 0, "due_at": 0.0, "state": state, **facts}
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One upload that was begun, written down before its first byte left.
+
+    outcome: "" not known yet, accepted, refused (nothing was sent), unknown (a person was asked).
+    """
+
+    id: str
+    fax: str
+    reference: str
+    to_number: str
+    from_number: str
+    pages: int
+    started_at: float
+    ended_at: float
+    looks: int
+    outcome: str
+    provider_id: str
+    note: str
 
 
 def new_id() -> str:

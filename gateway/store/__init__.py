@@ -11,13 +11,20 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gateway.model import Direction, Fax, State
+from gateway.model import Attempt, Direction, Fax, State
 from gateway.store import queries
-from gateway.store.sqlite import Row, Sqlite, Unit
+from gateway.store.sqlite import Row, Sqlite, StoreError, Unit
+
+__all__ = ["HELD", "Added", "Change", "Event", "Store", "StoreError", "Where"]
+
+HELD: Literal["held"] = "held"
+Where = State | Literal["held"]
+"""Where work waits: the faxes of a state, or the held ones of all states."""
 
 RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
+PURGE_WINDOW = 30 * 86400.0  # s: how far back the hourly purge looks, so that it stays cheap
 _NAMES = tuple(field.name for field in fields(Fax))
 
 
@@ -46,30 +53,13 @@ class Event:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One upload that was begun. outcome: "" unknown, accepted, refused, absent."""
-
-    id: str
-    fax: str
-    reference: str
-    to_number: str
-    from_number: str
-    pages: int
-    started_at: float
-    ended_at: float
-    looks: int
-    outcome: str
-    provider_id: str
-    note: str
-
-
 class Store:
     """All faxes. `bells` ring after a commit that may have made work for a room: a hint only."""
 
     def __init__(self, path: Path) -> None:
         self._db = Sqlite(path)
-        self._bells = {state: asyncio.Event() for state in State}
+        self._bells: dict[Where, asyncio.Event] = {state: asyncio.Event() for state in State}
+        self._bells[HELD] = asyncio.Event()
 
     async def open(self) -> None:
         """Open, migrate, and free what a killed process had leased: this process is alone."""
@@ -79,8 +69,13 @@ class Store:
     async def close(self) -> None:
         await self._db.close()
 
-    def bell(self, state: State) -> asyncio.Event:
-        return self._bells[state]
+    def bell(self, where: Where) -> asyncio.Event:
+        return self._bells[where]
+
+    def ring(self) -> None:
+        """Wake every worker: there may be nothing to do but to end."""
+        for bell in self._bells.values():
+            bell.set()
 
     # doors
 
@@ -101,23 +96,25 @@ class Store:
 
     # worker
 
-    async def claim(self, state: State, *, now: float, lease: float, most: int = 1) -> list[Fax]:
-        """Take up to `most` due faxes of a state for `lease` seconds."""
+    async def claim(self, where: Where, *, now: float, lease: float, most: int = 1) -> list[Fax]:
+        """Take up to `most` due faxes of a state (or held ones) for `lease` seconds."""
+        claim = queries.CLAIM_HELD if where == HELD else queries.CLAIM
         rows = await self._db.write(
-            _rows(queries.CLAIM, state=state, now=now, lease=now + lease, most=most)
+            _rows(claim, state=where, now=now, lease=now + lease, most=most)
         )
         return [fax_of(row) for row in rows]
 
-    async def next_due(self, state: State) -> float | None:
-        """When the next fax of a state comes due; None = there is none."""
-        rows = await self._db.read(_rows(queries.NEXT_DUE, state=state))
+    async def next_due(self, where: Where) -> float | None:
+        """When the next fax of a state (or a held one) comes due; None = there is none."""
+        next_due = queries.NEXT_HELD if where == HELD else queries.NEXT_DUE
+        rows = await self._db.read(_rows(next_due, state=where))
         due: float | None = rows[0]["due_at"]
         return due
 
     async def save(self, changes: Sequence[Change], *, now: float) -> set[str]:
         """Keep what rooms made of their faxes; returns the ids whose lease still held."""
         saved = await self._db.write(_save(changes, now))
-        self._ring(change.fax.state for change in changes)
+        self._ring(HELD if change.fax.held else change.fax.state for change in changes)
         return saved
 
     # submission proof
@@ -172,9 +169,17 @@ class Store:
     async def ids(self) -> set[str]:
         return {row["id"] for row in await self._db.read(_rows(queries.IDS))}
 
-    def _ring(self, states: Iterable[State]) -> None:
-        for state in set(states):
-            self._bells[state].set()
+    async def expired(self, direction: Direction, *, failed: bool, before: float) -> list[str]:
+        """Closed faxes older than that whose documents may go."""
+        rows = await self._db.read(
+            _rows(queries.EXPIRED, direction=direction, failed=int(failed), before=before,
+                  after=before - PURGE_WINDOW)
+        )  # fmt: skip
+        return [row["id"] for row in rows]
+
+    def _ring(self, places: Iterable[Where]) -> None:
+        for where in set(places):
+            self._bells[where].set()
 
 
 def fax_of(row: Row) -> Fax:

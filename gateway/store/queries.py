@@ -32,6 +32,15 @@ CLAIM = """UPDATE fax SET version = version + 1, attempts = attempts + 1, leased
         ORDER BY due_at LIMIT :most)
     RETURNING *"""
 
+# Held faxes whose people have not heard of it yet: the same claim, another place to look.
+CLAIM_HELD = """UPDATE fax SET version = version + 1, attempts = attempts + 1, leased = 1,
+        due_at = :lease
+    WHERE held <> '' AND told = 0 AND due_at <= :now AND id IN (
+        SELECT id FROM fax WHERE held <> '' AND told = 0 AND due_at <= :now
+        ORDER BY due_at LIMIT :most)
+    RETURNING *"""
+
+NEXT_HELD = "SELECT MIN(due_at) AS due_at FROM fax WHERE held <> '' AND told = 0"
 NEXT_DUE = "SELECT MIN(due_at) AS due_at FROM fax WHERE state = :state AND held = ''"
 
 SAVE = f"""UPDATE fax SET {_SET}, leased = 0,
@@ -65,4 +74,3 @@ ATTEMPT_END = """UPDATE attempt SET outcome = :outcome, provider_id = :provider_
 ATTEMPT_LOOKED = "UPDATE attempt SET looks = looks + 1 WHERE id = :id"
 ATTEMPTS = "SELECT * FROM attempt WHERE fax = :fax ORDER BY started_at"
 BOUND = "SELECT provider_id FROM attempt WHERE provider_id <> '' AND started_at >= :since"
-SHOWN = """SELECT 1 AS shown FROM attempt WHERE outcome = 'accepted' AND looks > 0 LIMIT 1"""

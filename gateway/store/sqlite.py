@@ -27,6 +27,10 @@ SAFE_VERSION = (3, 51, 3)  # WAL-reset bug fixed (sqlite.org/wal.html)
 _BUSY = 5.0  # s; our own readers never block the writer, a person's sqlite3 shell may
 
 
+class StoreError(Exception):
+    """The database did not take it: disk full, busy, damaged. Nothing was changed."""
+
+
 class SchemaError(Exception):
     """The database is of a newer gateway, or a migration is damaged."""
 
@@ -53,7 +57,10 @@ class Sqlite:
 
     async def write(self, unit: Unit[T]) -> T:
         """Run a unit; when this returns its changes are durable."""
-        result: T = await self._committer(unit)
+        try:
+            result: T = await self._committer(unit)
+        except sqlite3.OperationalError as error:
+            raise StoreError(str(error)) from error
         return result
 
     async def read(self, unit: Unit[T]) -> T:

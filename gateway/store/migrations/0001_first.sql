@@ -21,6 +21,7 @@ CREATE TABLE fax (
     cause TEXT NOT NULL,
     reason TEXT NOT NULL,
     held TEXT NOT NULL,
+    told BIGINT NOT NULL, -- 1 = those concerned heard that it is held
     created_at DOUBLE PRECISION NOT NULL,
     since DOUBLE PRECISION NOT NULL,
     due_at DOUBLE PRECISION NOT NULL,
@@ -30,6 +31,8 @@ CREATE TABLE fax (
 );
 
 CREATE INDEX fax_due ON fax (state, due_at) WHERE held = '';
+
+CREATE INDEX fax_held ON fax (due_at) WHERE held <> '' AND told = 0;
 
 CREATE INDEX fax_created ON fax (created_at);
 
@@ -46,7 +49,7 @@ CREATE TABLE history (
 );
 
 -- One row for every upload that was begun, committed before its first byte leaves.
--- outcome: '' unknown | 'accepted' | 'refused' (nothing was sent) | 'absent' (looked for, not there)
+-- outcome: '' not known yet | 'accepted' | 'refused' (nothing was sent) | 'unknown' (a person was asked)
 CREATE TABLE attempt (
     id TEXT PRIMARY KEY,
     fax TEXT NOT NULL REFERENCES fax (id),

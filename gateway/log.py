@@ -1,0 +1,69 @@
+"""structlog: one telling line a step; console on a terminal, JSON for journald. Redaction.
+
+Events are past-tense `noun_verb` words, listed in the README. Never logged: content, subjects,
+secrets; numbers are masked unless LOG_NUMBERS=full.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_NUMBER = re.compile(r"\+\d{5,11}(?=\d{4}\b)")
+_LOUD = ("mail.log", "aiosmtpd", "httpx", "httpcore", "uvicorn", "uvicorn.error", "asyncio")
+
+
+def setup(
+    level: str = "info",
+    form: Literal["auto", "console", "json"] = "auto",
+    numbers: Literal["masked", "full"] = "masked",
+    secrets: Iterable[str] = (),
+) -> None:
+    """Configure once, before anything logs. `secrets` are replaced wherever they might appear."""
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    redact = Redact(secrets, mask_numbers=numbers == "masked")
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = (
+        [redact, structlog.dev.ConsoleRenderer()]
+        if console
+        else [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    for name in _LOUD:  # libraries that would tell commands, addresses or mail text
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class Redact:
+    """Takes secrets and full numbers out of every value, also out of tracebacks."""
+
+    def __init__(self, secrets: Iterable[str], *, mask_numbers: bool) -> None:
+        words = [re.escape(secret) for secret in secrets if len(secret) >= 4]
+        self._secret = re.compile("|".join(words)) if words else None
+        self._mask_numbers = mask_numbers
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {key: self._clean(value) for key, value in event.items()}
+
+    def _clean(self, value: object) -> object:
+        if isinstance(value, list | tuple | set):
+            return [self._clean(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        if self._secret:
+            value = self._secret.sub("[secret]", value)
+        return _NUMBER.sub("+•••", value) if self._mask_numbers else value

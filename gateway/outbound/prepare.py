@@ -1,0 +1,42 @@
+"""ACCEPTED → PREPARED: the mail becomes one fax-ready PDF, in the limited child."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.document import PrepareTask, Workshop
+from gateway.model import Fax
+from gateway.spool import Kind, Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """The room and what it works with."""
+
+    spool: Spool
+    workshop: Workshop
+    max_pages: int
+    paper: str
+
+    async def __call__(self, fax: Fax) -> Fax:
+        document, thumbnail = self.spool.part(), self.spool.part()
+        task = PrepareTask(
+            message=self.spool.path(fax.id, Kind.MESSAGE),
+            document=document,
+            thumbnail=thumbnail,
+            number=fax.number,
+            max_pages=self.max_pages,
+            paper=self.paper,
+        )
+        try:
+            prepared = await self.workshop.prepare(task, last_try=fax.attempts > 1)
+            await self.spool.keep(document, [(fax.id, Kind.DOCUMENT)])
+            if thumbnail.exists():
+                await self.spool.keep(thumbnail, [(fax.id, Kind.THUMBNAIL)])
+        finally:
+            for part in (document, thumbnail):
+                await asyncio.to_thread(part.unlink, missing_ok=True)
+        return fax.prepared(
+            pages=prepared.pages, digest=prepared.digest, skipped="\n".join(prepared.skipped)
+        )

@@ -1,0 +1,129 @@
+"""PREPARED → SUBMITTED: hand the fax to the provider, once.
+
+The upload is written down before its first byte leaves. If its outcome stays unknown (no answer,
+a 500, our own death) nothing is ever sent again blindly: the provider's lists are searched for
+it, and it is bound to what is found, or held for a person.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import PermanentError, TransientError, UncertainError
+from gateway.model import Attempt, Fax
+from gateway.provider import Outbox, Sent, same_number
+from gateway.spool import Kind, Spool
+
+LOOKS = (0.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)  # s between looks; the last one repeats
+ABSENT_AFTER = 600.0  # s after the upload: earlier, a list may still lag
+ABSENT_LOOKS = 3  # complete list passes without it
+EARLIER, LATER = 60.0, 120.0  # s around an upload in which its row may have been made
+PAIR_BUSY = 15.0  # s to wait while another upload between the same numbers is unknown
+
+
+class Attempts(Protocol):
+    """Durable proof of what was begun; `gateway.store.Store` keeps it."""
+
+    async def begin_attempt(self, fax: Fax, *, now: float) -> Attempt | None: ...
+    async def end_attempt(
+        self, attempt: Attempt, outcome: str, *, now: float, provider_id: str = "", note: str = ""
+    ) -> None: ...
+    async def looked(self, attempt: Attempt) -> None: ...
+    async def attempts(self, fax: str) -> list[Attempt]: ...
+    async def bound(self, since: float) -> set[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """The room and what it works with."""
+
+    provider: Outbox
+    attempts: Attempts
+    spool: Spool
+    clock: Callable[[], float] = time.time
+
+    async def __call__(self, fax: Fax) -> Fax:
+        earlier = await self.attempts.attempts(fax.id)
+        last = earlier[-1] if earlier else None
+        if last and last.reference == fax.reference:
+            if last.outcome == "accepted":  # the answer was kept, the move was not
+                return fax.submitted(last.provider_id)
+            if last.outcome == "":
+                return await self._look(fax, last)
+        return await self._send(fax)
+
+    async def _send(self, fax: Fax) -> Fax:
+        attempt = await self.attempts.begin_attempt(fax, now=self.clock())
+        if attempt is None:
+            raise TransientError(
+                "an earlier fax to this number has an unknown outcome, and this one waits for it",
+                after=PAIR_BUSY,
+            )
+        try:
+            provider_id = await self.provider.send(
+                to=fax.number, line=fax.line, reference=fax.reference,
+                document=self.spool.path(fax.id, Kind.DOCUMENT),
+            )  # fmt: skip
+        except (TransientError, PermanentError) as error:  # both prove that nothing was accepted
+            await self._end(attempt, "refused", note=str(error))
+            raise
+        except UncertainError as error:
+            return fax.later(self.clock() + LOOKS[1], reason=f"unknown whether sent: {error}")
+        await self._end(attempt, "accepted", provider_id=provider_id)
+        return fax.submitted(provider_id)
+
+    async def _look(self, fax: Fax, attempt: Attempt) -> Fax:
+        """Search the provider's lists for an upload whose answer never came."""
+        found = await self._candidates(attempt)
+        if len(found) == 1:
+            await self._end(attempt, "accepted", provider_id=found[0].id, note="found in the list")
+            return fax.submitted(found[0].id)
+        if found:
+            why = f"{len(found)} faxes at the provider could be this one"
+            return await self._hold(fax, attempt, why, found)
+        await self.attempts.looked(attempt)
+        looks = attempt.looks + 1
+        if looks >= ABSENT_LOOKS and self.clock() - attempt.started_at > ABSENT_AFTER:
+            return await self._hold(fax, attempt, "the provider does not list it", found)
+        wait = LOOKS[min(looks, len(LOOKS) - 1)]
+        return fax.later(self.clock() + wait, reason=fax.reason or "unknown whether sent")
+
+    async def _candidates(self, attempt: Attempt) -> list[Sent]:
+        """Rows that can only be this upload: its numbers, its time, nobody else's id."""
+        since = attempt.started_at - EARLIER
+        try:
+            listed = await self.provider.sent(since)
+        except (TransientError, PermanentError) as error:  # a question about the past adds doubt
+            raise UncertainError(
+                f"unknown whether sent, and no list to look in: {error}"
+            ) from error
+        others = await self.attempts.bound(since - 86400)
+        return [row for row in listed if row.id not in others and _fits(row, attempt)]
+
+    async def _hold(self, fax: Fax, attempt: Attempt, why: str, found: list[Sent]) -> Fax:
+        """A person decides. The two numbers are free again: later uploads have another time."""
+        await self._end(attempt, "unknown", note=why)
+        ids = " ".join(row.id for row in found)
+        return fax.hold(
+            f"outcome unknown: {why}. It may have been sent; "
+            f"do not send it again without checking{': ' if ids else ''}{ids}"
+        )
+
+    async def _end(self, attempt: Attempt, outcome: str, **facts: str) -> None:
+        await self.attempts.end_attempt(attempt, outcome, now=self.clock(), **facts)
+
+
+def _fits(row: Sent, attempt: Attempt) -> bool:
+    in_time = not row.created_at or (
+        attempt.started_at - EARLIER <= row.created_at <= attempt.started_at + LATER
+    )
+    pages = not (row.pages and attempt.pages) or row.pages == attempt.pages
+    return (
+        in_time
+        and pages
+        and same_number(row.to_number, attempt.to_number)
+        and same_number(row.from_number, attempt.from_number)
+    )

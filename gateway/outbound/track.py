@@ -1,0 +1,98 @@
+"""SUBMITTED → DELIVERED or FAILED: one list pass for all open faxes, not a request for each.
+
+The provider's list is the truth. An unknown word means it is still working, a missing row or a
+404 means nothing for a long while, and only an explicit word ends a fax.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.errors import Cause
+from gateway.model import Fax
+from gateway.provider import Outbox, Phase, Sent, find
+
+log = structlog.get_logger()
+
+STUCK = 6 * 3600.0  # s without a final word: a person must look
+MISSES = 12  # passes in which a fax was in no list, a minute apart, until it counts as lost
+MISS_WAIT = 60.0
+MARGIN = 3600.0  # s before the oldest open fax from which on the list is asked for
+_STEPS = ((120.0, 1), (600.0, 2), (3600.0, 4))  # age of the youngest open fax → × interval
+_SLOWEST = 20  # × interval, for older ones
+
+_CAUSES = (
+    (Cause.BUSY, r"busy|\b486\b|\b17\b"),
+    (Cause.NO_ANSWER, r"no.?answer|no.?user|timed? ?out waiting|\b480\b"),
+    (Cause.NUMBER, r"invalid (fax )?number|unallocated|not (a|in) (fax|service)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The room and what it works with. `interval`: s between looks at a young fax."""
+
+    provider: Outbox
+    interval: float = 15.0
+    clock: Callable[[], float] = time.time
+
+    async def __call__(self, faxes: list[Fax]) -> Sequence[Fax]:
+        listed = await self.provider.sent(min(fax.since for fax in faxes) - MARGIN)
+        rows = {row.id: row for row in listed}
+        next_look = self.clock() + self._wait(faxes)
+        after = []
+        for fax in faxes:
+            row = rows.get(fax.provider_id) or find(listed, fax.provider_id)
+            after.append(await self._moved(fax, row, next_look))
+        return after
+
+    async def _moved(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:
+        if row is None:
+            row = (
+                await self.provider.details(fax.provider_id) if fax.attempts in (3, 6, 12) else row
+            )
+            if row is None:
+                return self._missed(fax, next_look)
+        match row.phase:
+            case Phase.DELIVERED:
+                return fax.delivered(pages=row.pages or fax.pages, duration=row.duration)
+            case Phase.FAILED:
+                return await self._failed(fax, row)
+        if self.clock() - fax.since > STUCK:
+            return fax.hold(
+                f"the provider has not finished it in {STUCK / 3600:.0f} hours (it says "
+                f"{row.word!r}); it may still be sent"
+            )
+        return fax.later(next_look)
+
+    async def _failed(self, fax: Fax, row: Sent) -> Fax:
+        """A list row seldom says why: ask once for the details."""
+        if not row.reason:
+            row = await self.provider.details(row.id) or row
+        cause = next(
+            (c for c, words in _CAUSES if re.search(words, row.reason, re.IGNORECASE)), Cause.LINE
+        )
+        reason = row.reason or "the provider gave no reason"
+        return fax.failed(reason, cause, result_pages=row.pages, duration=row.duration)
+
+    def _missed(self, fax: Fax, next_look: float) -> Fax:
+        """In no list. `attempts` counts such passes: a look that finds it starts anew."""
+        if fax.attempts >= MISSES:
+            return fax.hold(
+                "outcome unknown: the provider accepted it and lists it no more. It may have "
+                "been sent; do not send it again without checking"
+            )
+        wait = next_look if fax.attempts < 3 else max(next_look, self.clock() + MISS_WAIT)
+        return fax.retried(wait, "not in the provider's list")
+
+    def _wait(self, faxes: Sequence[Fax]) -> float:
+        """The youngest open fax sets the pace for all: one pass serves every one of them."""
+        age = self.clock() - max(fax.since for fax in faxes)
+        times = next((factor for limit, factor in _STEPS if age < limit), _SLOWEST)
+        return self.interval * times * random.uniform(0.8, 1.2)

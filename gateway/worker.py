@@ -1,0 +1,167 @@
+"""The heart: one loop for all rooms. It alone claims, times, retries, fails, holds and saves.
+
+A room is an async function from fax to fax; it raises an error of `gateway.errors` when it
+cannot. What to do then is decided in `after_error`, on one screen, for every room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from gateway.errors import Cause, PermanentError, TransientError, UncertainError
+from gateway.model import Fax, State
+from gateway.store import HELD, Change, Store, StoreError, Where
+
+log = structlog.get_logger()
+
+Work = Callable[[list[Fax]], Awaitable[Sequence[Fax]]]
+Clock = Callable[[], float]
+
+BUG_TRIES = 3  # an unforeseen error is ours: twice more, then a person must look
+STORE_PAUSE = 5.0  # s between tries of a store that takes nothing
+LONGEST_REST = 30.0  # s; a lost ring or a moved clock costs no more than this
+_LEASE_MARGIN = 30.0  # s beyond the room's limit: a lease must outlive its work
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One step. `work` takes up to `most` faxes of state `where` and returns them moved."""
+
+    name: str
+    where: Where
+    work: Work
+    most: int = 1
+    at_once: int = 1
+    limit: float = 120.0  # s for one call of work; a time-out of ours counts as uncertain
+    life: float = 86400.0  # s in this state until we give up on errors that may pass
+    give_up: Literal["fail", "hold"] = "hold"  # fail only where a sender can be told
+    first_wait: float = 5.0  # s before the second try; doubled each time
+    longest_wait: float = 600.0
+
+
+def one(work: Callable[[Fax], Awaitable[Fax]]) -> Work:
+    """A room that takes its faxes one by one."""
+
+    async def each(faxes: list[Fax]) -> Sequence[Fax]:
+        (fax,) = faxes
+        return [await work(fax)]
+
+    return each
+
+
+async def staff(room: Room, store: Store, stop: asyncio.Event, clock: Clock = time.time) -> None:
+    """Work in one room until `stop`; several tasks may staff the same one."""
+    bell = store.bell(room.where)
+    while not stop.is_set():
+        bell.clear()
+        try:
+            worked = await step(room, store, clock)
+            due = None if worked else await store.next_due(room.where)
+        except StoreError as error:
+            log.error("store_failed", room=room.name, error=str(error))  # noqa: TRY400 - no bug
+            await asyncio.sleep(STORE_PAUSE)
+            continue
+        if not worked:
+            await _rest(bell, LONGEST_REST if due is None else due - clock())
+
+
+async def step(room: Room, store: Store, clock: Clock = time.time) -> bool:
+    """Take what is due, work on it, keep the outcome. False = nothing was due."""
+    lease = room.limit + _LEASE_MARGIN
+    faxes = await store.claim(room.where, now=clock(), lease=lease, most=room.most)
+    if not faxes:
+        return False
+    if room.at_once > 1:
+        store.bell(room.where).set()  # there may be more: wake a colleague
+    with bound_contextvars(room=room.name, **({"fax": faxes[0].id} if room.most == 1 else {})):
+        after = await _work(room, faxes, clock)
+        await _save(store, _changes(faxes, after), clock)
+    return True
+
+
+async def _work(room: Room, faxes: list[Fax], clock: Clock) -> Sequence[Fax]:
+    try:
+        async with asyncio.timeout(room.limit):
+            return await room.work(faxes)
+    except Exception as error:
+        expected = isinstance(
+            error, TransientError | UncertainError | PermanentError | TimeoutError
+        )
+        log.warning("fax_not_moved", error=repr(error), exc_info=None if expected else error)
+        return [after_error(error, fax, room, clock()) for fax in faxes]
+
+
+def after_error(error: Exception, fax: Fax, room: Room, now: float) -> Fax:
+    """The whole error policy: what becomes of a fax whose room raised."""
+    old = now - fax.since > room.life
+    passing = isinstance(error, TransientError | UncertainError | TimeoutError)
+    over = old if passing else fax.attempts >= BUG_TRIES
+    fails = room.give_up == "fail"
+    match error:
+        case PermanentError() if fails:
+            return fax.failed(str(error), error.cause)
+        case PermanentError():
+            return fax.hold(str(error))
+        case TransientError() if over and fails:
+            return fax.failed(f"It was tried until it was too old: {error}.", Cause.EXPIRED)
+        case _ if over:
+            return fax.hold(str(error) or repr(error))
+    wait = max(backoff(room, fax.attempts), getattr(error, "after", 0.0))
+    return fax.retried(at=now + wait, because=str(error) or repr(error))
+
+
+def backoff(room: Room, attempts: int) -> float:
+    """Seconds until the next try: doubling, with jitter so that faxes do not march in step."""
+    wait = min(room.longest_wait, room.first_wait * 2.0 ** min(attempts - 1, 30))
+    return wait * random.uniform(0.7, 1.3)
+
+
+def _changes(before: Sequence[Fax], after: Sequence[Fax]) -> list[Change]:
+    """What is news becomes history: a move, a hold, a trouble of another kind than before."""
+    old = {fax.id: fax for fax in before}
+    changes = []
+    for fax in after:
+        was = old[fax.id]
+        if fax.state != was.state:
+            log.info("fax_moved", fax=fax.id, state=str(fax.state), reason=fax.reason)
+            changes.append(Change(fax, fax.reason))
+        elif fax.held != was.held:
+            log.error("fax_held", fax=fax.id, because=fax.held)
+            changes.append(Change(fax, f"held: {fax.held}"))
+        else:
+            changes.append(Change(fax, fax.reason if fax.reason != was.reason else None))
+    return changes
+
+
+async def _save(store: Store, changes: list[Change], clock: Clock) -> None:
+    """Keep it, however long that takes: the work is done and must not be done again."""
+    while True:
+        try:
+            saved = await store.save(changes, now=clock())
+        except StoreError as error:
+            log.error("store_failed", error=str(error))  # noqa: TRY400 - no bug
+            await asyncio.sleep(STORE_PAUSE)
+            continue
+        lost = [change.fax.id for change in changes if change.fax.id not in saved]
+        if lost:
+            log.warning("lease_lost", faxes=lost)
+        return
+
+
+async def _rest(bell: asyncio.Event, longest: float) -> None:
+    try:
+        async with asyncio.timeout(min(max(longest, 0.01), LONGEST_REST)):
+            await bell.wait()
+    except TimeoutError:
+        pass
+
+
+__all__ = ["HELD", "Clock", "Room", "State", "after_error", "backoff", "one", "staff", "step"]
