@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal
 from dotenv.parser import parse_stream
 from pydantic import (
     BaseModel,
-    ByteSize,
     ConfigDict,
     Field,
     SecretStr,
@@ -39,6 +38,7 @@ from gateway.values import (
     Number,
     ProviderUrl,
     RelayUrl,
+    Size,
 )
 
 DEFAULT_FILE = Path("/etc/fax-gateway/config.env")
@@ -84,7 +84,7 @@ class Config(BaseModel):
         ip_network("127.0.0.0/8"),
         ip_network("::1"),
     )
-    SMTP_MAX_MESSAGE: Annotated[ByteSize, Field(ge=65536, le=200_000_000)] = ByteSize(35_000_000)
+    SMTP_MAX_MESSAGE: Annotated[Size, Field(ge=65536, le=200_000_000)] = 35_000_000
 
     RELAY_URL: RelayUrl = "smtp://localhost:25"
     RELAY_PASSWORD: SecretStr = SecretStr("")
@@ -132,11 +132,30 @@ class Config(BaseModel):
     def countries(self) -> frozenset[str]:
         return frozenset(self.FAX_ALLOWED_COUNTRIES or (self.FAX_HOME_COUNTRY,))
 
+    def secrets(self) -> list[str]:
+        """Every secret's text, for the log to keep out."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [v.get_secret_value() for v in values if isinstance(v, SecretStr) and v]
+
+    def shown(self) -> dict[str, str]:
+        """Each setting as text, secrets hidden; for `check`."""
+        return {name: _shown(getattr(self, name)) for name in type(self).model_fields}
+
     @property
     def paper(self) -> Literal["letter", "a4"]:
         """Letter where people use it (CLDR measurement and paper data), A4 elsewhere."""
         letter = {"US", "CA", "MX", "PH", "PR", "CL", "CO", "CR", "GT", "NI", "PA", "SV", "VE"}
         return "letter" if self.FAX_HOME_COUNTRY in letter else "a4"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(set)" if value else ""
+    if isinstance(value, Address):
+        return f"{value.host}:{value.port}"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
 
 
 def load(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import structlog
 
-from gateway.model import Direction
-from gateway.spool import Kind, Spool
+from gateway.model import Direction, Fax, State
+from gateway.spool import Spool
 from gateway.store import Store
 
 log = structlog.get_logger()
@@ -72,19 +72,24 @@ async def sweep(store: Store, spool: Spool, now: float) -> list[str]:
 
 async def purge(store: Store, spool: Spool, retention: Retention, now: float) -> int:
     """Remove the documents of faxes closed long enough; returns of how many."""
+    shortest = min(retention.sent, retention.failed, retention.received)
+    files = await asyncio.to_thread(spool.kept)
+    old = {path.name.partition(".")[0] for path in files if _age(path, now) > shortest}
     count = 0
-    for direction, failed, seconds in (
-        (Direction.OUTBOUND, False, retention.sent),
-        (Direction.OUTBOUND, True, retention.failed),
-        (Direction.INBOUND, False, retention.received),
-        (Direction.INBOUND, True, retention.received),
-    ):
-        for fax in await store.expired(direction, failed=failed, before=now - seconds):
-            await spool.drop(fax, tuple(Kind))
+    for name in sorted(old):
+        fax = await store.get(name)
+        if fax and fax.state is State.CLOSED and now - fax.since > _keep(fax, retention):
+            await spool.drop(fax.id)
             count += 1
     if count:
         log.info("documents_purged", faxes=count)
     return count
+
+
+def _keep(fax: Fax, retention: Retention) -> float:
+    if fax.direction is Direction.INBOUND:
+        return retention.received
+    return retention.failed if fax.cause else retention.sent
 
 
 def _age(path: Path, now: float) -> float:

@@ -1,4 +1,4 @@
-"""What systemd wants to hear (sd_notify(3)): READY, STATUS, STOPPING, WATCHDOG. Silent elsewhere."""
+"""What systemd wants to hear (sd_notify(3)): READY, STATUS, STOPPING, WATCHDOG."""
 
 from __future__ import annotations
 

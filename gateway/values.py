@@ -41,6 +41,15 @@ def _seconds(value: object) -> object:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def _bytes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([kMG]?)(i?)B?", value)
+    if not match:
+        raise ValueError("a size is wanted: 25MB, 500kB or a plain number of bytes")
+    return int(match[1]) * (1024 if match[3] else 1000) ** " kMG".index(match[2] or " ")
+
+
 def _address(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -103,6 +112,7 @@ def _networks(value: object) -> object:
 
 
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(_bytes)]
 Listen = Annotated[Address, BeforeValidator(_address)]
 Domains = Annotated[
     tuple[Annotated[str, AfterValidator(_domain)], ...],

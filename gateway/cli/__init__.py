@@ -1,0 +1,17 @@
+"""The verbs, one module a family. Each imports the daemon's parts only when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.cli import daemon, demonstration, faxes, sandbox
+
+app = typer.Typer(
+    name="fax-gateway",
+    help="The email ⇄ fax gateway. Start with: fax-gateway demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for family in (daemon, demonstration, faxes, sandbox):
+    family.register(app)

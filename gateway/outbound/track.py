@@ -21,7 +21,7 @@ from gateway.provider import Outbox, Phase, Sent, find
 log = structlog.get_logger()
 
 STUCK = 6 * 3600.0  # s without a final word: a person must look
-MISSES = 12  # passes in which a fax was in no list, a minute apart, until it counts as lost
+MISSES = 13  # passes in which a fax was in no list, a minute apart, until it counts as lost
 MISS_WAIT = 60.0
 MARGIN = 3600.0  # s before the oldest open fax from which on the list is asked for
 _STEPS = ((120.0, 1), (600.0, 2), (3600.0, 4))  # age of the youngest open fax → × interval

@@ -24,7 +24,6 @@ Where = State | Literal["held"]
 """Where work waits: the faxes of a state, or the held ones of all states."""
 
 RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
-PURGE_WINDOW = 30 * 86400.0  # s: how far back the hourly purge looks, so that it stays cheap
 _NAMES = tuple(field.name for field in fields(Fax))
 
 
@@ -168,14 +167,6 @@ class Store:
 
     async def ids(self) -> set[str]:
         return {row["id"] for row in await self._db.read(_rows(queries.IDS))}
-
-    async def expired(self, direction: Direction, *, failed: bool, before: float) -> list[str]:
-        """Closed faxes older than that whose documents may go."""
-        rows = await self._db.read(
-            _rows(queries.EXPIRED, direction=direction, failed=int(failed), before=before,
-                  after=before - PURGE_WINDOW)
-        )  # fmt: skip
-        return [row["id"] for row in rows]
 
     def _ring(self, places: Iterable[Where]) -> None:
         for where in set(places):

@@ -61,8 +61,6 @@ HISTORY = "SELECT at, state, note FROM history WHERE fax = :fax ORDER BY version
 COUNTS = """SELECT state, held <> '' AS held, COUNT(*) AS faxes, MIN(since) AS oldest FROM fax
     WHERE state <> 'closed' GROUP BY state, held <> ''"""
 IDS = "SELECT id FROM fax"
-EXPIRED = """SELECT id FROM fax WHERE state = 'closed' AND direction = :direction
-    AND (cause <> '') = :failed AND since < :before AND since > :after"""
 
 ATTEMPT_BEGIN = """INSERT INTO attempt (id, fax, reference, to_number, from_number, pages,
         started_at, ended_at, looks, outcome, provider_id, note)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 SHORTEST_NAP = 0.001  # a clock that stands still must not make us spin
+MOST_AHEAD = 1e10  # three centuries: dates must stay dates
 
 
 class Clock:
@@ -27,6 +28,8 @@ class Clock:
         return seconds * self.scale if math.isfinite(seconds) else seconds
 
     def advance(self, seconds: float) -> None:
+        if not 0 <= self._ahead + seconds <= MOST_AHEAD:
+            raise ValueError(f"a clock is at most {MOST_AHEAD:.0f} seconds ahead")
         self._ahead += seconds
         self._wake()
 

@@ -90,7 +90,7 @@ def rule(written: object) -> Rule:
         ValueError: what is wrong with it, in words.
     """
     if not isinstance(written, dict) or not isinstance(written.get("action"), str):
-        raise ValueError('a fault is an object with an "action"')
+        raise ValueError('a fault is an object with an "action"')  # noqa: TRY004 - one kind for all
     match = written.get("match", {})
     _known("", {"match": {}, "action": "", "params": {}, "times": 0}, written)
     _known("match.", MATCH, match)
@@ -167,7 +167,7 @@ def _check_status(rule: Rule) -> None:
 def _known(where: str, defaults: Mapping[str, Any], written: object) -> None:
     """Only names there are, each of its default's type, no number below what "none" is."""
     if not isinstance(written, Mapping):
-        raise ValueError(f"{where or 'a fault'} is an object")  # noqa: TRY004 - one kind of error for all
+        raise ValueError(f"{where or 'a fault'} is an object")  # noqa: TRY004 - the same
     for name, value in written.items():
         if name not in defaults:
             raise ValueError(f"no {where}{name}; there is: {', '.join(defaults)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -50,10 +51,12 @@ def bare(content: object, status: int = 200) -> Reply:
     return Reply(status, json.dumps(content).encode())
 
 
-def envelope(content: object, *, token: str, request_id: str, status: int = 200) -> Reply:
+def envelope(
+    content: object, token: str, request_id: str, status: int, more: Mapping[str, Any]
+) -> Reply:
     """Family A: the object as `data`; the token is echoed as the document shows."""
     whole = {"auth_token": token, "data": content, "request_id": request_id, "status": "success"}
-    return bare(whole, status)
+    return bare({**whole, **more}, status)
 
 
 def enveloped_error(refused: RefusedError, request_id: str) -> Reply:

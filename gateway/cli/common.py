@@ -1,0 +1,60 @@
+"""What every verb shares: the env file, exit codes, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+FAILED, USAGE, BAD_CONFIG = 1, 2, 78  # sysexits.h: EX_CONFIG
+
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file", help="Settings; default /etc/fax-gateway/config.env, else ./config.env."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
+
+
+def settings(env_file: Path | None) -> Config:
+    """The configuration, or exit 78 with every problem of it."""
+    from gateway.config import ConfigError, load  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return load(env_file)[0]
+    except ConfigError as error:
+        stop(BAD_CONFIG, *error.problems)
+
+
+def stop(code: int, *sentences: str) -> NoReturn:
+    for sentence in sentences:
+        print(f"fax-gateway: {sentence}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table that also reads well in a pipe: no frames, columns as wide as their text."""
+    texts = [titles, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(titles))]
+    for row in texts:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def when(at: float) -> str:
+    """A moment as people and machines read it; "" for none."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""

@@ -1,0 +1,60 @@
+"""`run` and `check`: the daemon in the foreground, and whether it could."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from gateway.cli.common import BAD_CONFIG, FAILED, AsJson, EnvFile, print_json, stop
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "run", help="The gateway in the foreground; SIGTERM ends it, SIGHUP re-reads the rules."
+    )(run)
+    app.command("check", help="Read settings and rules, and tell every problem at once.")(check)
+
+
+def run(env_file: EnvFile = None) -> None:
+    import asyncio  # noqa: PLC0415 - keeps --help fast
+
+    from gateway import log  # noqa: PLC0415
+    from gateway.app import StartError, run_gateway  # noqa: PLC0415
+    from gateway.config import ConfigError, load  # noqa: PLC0415
+    from gateway.rules import RulesError  # noqa: PLC0415
+
+    try:
+        config, _ = load(env_file)
+        log.setup(config.LOG_LEVEL, config.LOG_FORMAT, config.LOG_NUMBERS, config.secrets())
+        asyncio.run(run_gateway(config))
+    except (ConfigError, RulesError) as error:
+        stop(BAD_CONFIG, *error.problems)
+    except StartError as error:
+        stop(FAILED, str(error))
+
+
+def check(env_file: EnvFile = None, as_json: AsJson = False) -> None:
+    from gateway.app import rules_of  # noqa: PLC0415
+    from gateway.config import ConfigError, load  # noqa: PLC0415
+    from gateway.rules import RulesError  # noqa: PLC0415
+
+    problems: list[str] = []
+    shown: dict[str, str] = {}
+    file: Path | None = None
+    try:
+        config, file = load(env_file)
+        shown = config.shown()
+        if config.INBOUND != "off":
+            rules_of(config)
+    except (ConfigError, RulesError) as error:
+        problems = error.problems
+    if as_json:
+        print_json({"file": file, "problems": problems, "settings": shown})
+    else:
+        for name, value in shown.items():
+            print(f"{name}={value}")
+    if problems:
+        stop(BAD_CONFIG, *([] if as_json else problems))
+    if not as_json:
+        print(f"\nfine: {file or 'the environment'}")

@@ -1,0 +1,118 @@
+"""`list` and `show`: what became of each fax. They only read, beside a running daemon."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.common import FAILED, AsJson, EnvFile, print_json, settings, stop, table, when
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.model import Fax
+    from gateway.store.sqlite import Row
+
+
+def register(app: typer.Typer) -> None:
+    app.command("list", help="Faxes of both directions, newest first.")(list_faxes)
+    app.command("show", help="One fax and its whole time line. Example: fax-gateway show k7m2p9")(
+        show
+    )
+
+
+def list_faxes(
+    env_file: EnvFile = None,
+    as_json: AsJson = False,
+    most: Annotated[int, typer.Option("--most", help="How many.")] = 50,
+) -> None:
+    from gateway.store import fax_of  # noqa: PLC0415
+    from gateway.store.queries import LIST  # noqa: PLC0415
+
+    faxes = [fax_of(row) for row in _query(env_file, LIST, most=most)]
+    if as_json:
+        print_json([facts(fax) for fax in faxes])
+        return
+    table(
+        ("ID", "CREATED", "DIRECTION", "STATE", "NUMBER", "PAGES", "SENDER / RECIPIENT", "NOTE"),
+        [
+            (f.id, when(f.created_at), f.direction, _state(f), f.number, f.pages or "",
+             f.sender or f.recipient, f.held or f.reason)
+            for f in faxes
+        ],
+    )  # fmt: skip
+
+
+def show(fax_id: str, env_file: EnvFile = None, as_json: AsJson = False) -> None:
+    from gateway.store import fax_of  # noqa: PLC0415
+    from gateway.store.queries import ATTEMPTS, GET, HISTORY  # noqa: PLC0415
+
+    rows = _query(env_file, GET, id=fax_id)
+    if not rows:
+        stop(FAILED, f"there is no fax {fax_id}; fax-gateway list shows them")
+    fax = fax_of(rows[0])
+    history = _query(env_file, HISTORY, fax=fax_id)
+    attempts = _query(env_file, ATTEMPTS, fax=fax_id)
+    events = [{"at": when(e["at"]), "state": e["state"], "note": e["note"]} for e in history]
+    if as_json:
+        uploads = [
+            a | {"started_at": when(a["started_at"]), "ended_at": when(a["ended_at"])}
+            for a in attempts
+        ]
+        print_json(facts(fax) | {"history": events, "attempts": uploads})
+        return
+    for name, value in facts(fax).items():
+        if value not in ("", 0):
+            print(f"{name.replace('_', ' '):<12} {value}")
+    print()
+    table(("AT", "STATE", "NOTE"), [(e["at"], e["state"], e["note"]) for e in events])
+
+
+def facts(fax: Fax) -> dict[str, Any]:
+    """The stable keys of `--json`."""
+    return {
+        "id": fax.id,
+        "direction": str(fax.direction),
+        "state": str(fax.state),
+        "held": fax.held,
+        "number": fax.number,
+        "line": fax.line,
+        "sender": fax.sender,
+        "recipient": fax.recipient,
+        "subject": fax.subject,
+        "name": fax.name,
+        "pages": fax.pages,
+        "result_pages": fax.result_pages,
+        "duration": fax.duration,
+        "calls": fax.calls,
+        "provider_id": fax.provider_id,
+        "message_id": fax.message_id,
+        "cause": fax.cause,
+        "reason": fax.reason,
+        "skipped": fax.skipped,
+        "created_at": when(fax.created_at),
+        "since": when(fax.since),
+        "due_at": when(fax.due_at),
+        "attempts": fax.attempts,
+    }
+
+
+def _state(fax: Fax) -> str:
+    return f"{fax.state} (held)" if fax.held else str(fax.state)
+
+
+def _query(env_file: Path | None, statement: str, **parameters: object) -> list[Row]:
+    from gateway.app import DATABASE  # noqa: PLC0415
+    from gateway.store.sqlite import open_read_only  # noqa: PLC0415
+
+    path = settings(env_file).DATA_DIR / DATABASE
+    try:
+        connection = open_read_only(path)
+        try:
+            return connection.execute(statement, parameters).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        stop(FAILED, f"{path} cannot be read: {error}; has the gateway run here, may you read it?")

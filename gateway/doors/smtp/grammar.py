@@ -1,0 +1,119 @@
+"""Command lines, strictly (RFC 5321 §4.1.2): on the raw text, nothing repaired, nothing guessed.
+
+Pure. Everything that is not understood raises `Refused` with the reply.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gateway.doors.smtp import replies
+from gateway.numbers import Refusal
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
+_QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
+_LETTER = r"A-Za-z0-9\u00a1-\U0010ffff"
+_LABEL = rf"[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[!-Z^-~]+\])"
+# copiers leave the domain out; whoever is told about the fax is then our smarthost's to find
+_SENDER = re.compile(rf"(?:{_DOT_STRING}|{_QUOTED})(?:@{_DOMAIN})?")
+_MAIL = re.compile(r"FROM: ?<(?P<path>[^<>]*)>(?P<rest>(?: .*)?)", re.IGNORECASE)
+_RCPT = re.compile(r"TO: ?<(?P<path>[^<>]*)>(?P<rest>(?: .*)?)", re.IGNORECASE)
+_PARAMETER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[!-<>-~]+))?")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_FOREIGN = re.compile(
+    rb"\x16\x03|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE|PRI) |[A-Za-z-]+:",
+    re.IGNORECASE,
+)
+
+LONGEST_SENDER = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error
+    """The reply to give."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """MAIL FROM. sender "" = the null sender; size 0 = not declared."""
+
+    sender: str
+    size: int = 0
+    utf8: bool = False
+
+
+def is_foreign(line: bytes) -> bool:
+    """A browser, a TLS client or a mail without an envelope: whoever it is, it is not SMTP."""
+    return _FOREIGN.match(line) is not None
+
+
+def command(line: bytes) -> tuple[str, str]:
+    """A line without its CRLF → verb in capitals, argument as text."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(replies.BAD_LINE) from None
+    if _CONTROLS.search(text):
+        raise Refused(replies.BAD_LINE)
+    verb, _, argument = text.partition(" ")
+    return verb.upper(), argument.rstrip(" ")
+
+
+def mail(argument: str) -> Mail:
+    path, parameters = _split(_MAIL, argument, replies.MAIL_SYNTAX)
+    sender = Mail(path, _size(parameters), "SMTPUTF8" in parameters)
+    for name, value in parameters.items():
+        _check(name, value)
+    if not argument.isascii() and not sender.utf8:
+        raise Refused(replies.BAD_LINE)
+    if path and (len(path) > LONGEST_SENDER or not _SENDER.fullmatch(path)):
+        raise Refused(replies.BAD_SENDER)
+    return sender
+
+
+def rcpt(argument: str) -> str:
+    """The raw text between the angle brackets; no parameter is known."""
+    otherwise = Refusal.COMMENT if "(" in argument else replies.RCPT_SYNTAX
+    path, parameters = _split(_RCPT, argument, otherwise)
+    if parameters:
+        raise Refused(replies.UNKNOWN_PARAMETER)
+    return path
+
+
+def _split(form: re.Pattern[str], argument: str, otherwise: str) -> tuple[str, dict[str, str]]:
+    match = form.fullmatch(argument)
+    if not match:
+        raise Refused(otherwise)
+    parameters: dict[str, str] = {}
+    for word in filter(None, match["rest"].split(" ")):
+        parameter = _PARAMETER.fullmatch(word)
+        if not parameter or parameter["name"].upper() in parameters:
+            raise Refused(replies.BAD_PARAMETER)
+        parameters[parameter["name"].upper()] = parameter["value"] or ""
+    return match["path"], parameters
+
+
+def _check(name: str, value: str) -> None:
+    match name, value.upper():
+        case ("SIZE", _) | ("BODY", "7BIT" | "8BITMIME") | ("SMTPUTF8", ""):
+            return
+        case ("AUTH", proxied) if proxied:  # RFC 4954 §5: whoever vouches, we trust our own eyes
+            return
+        case ("BODY" | "SMTPUTF8" | "AUTH", _):
+            raise Refused(replies.BAD_PARAMETER)
+    raise Refused(replies.UNKNOWN_PARAMETER)
+
+
+def _size(parameters: dict[str, str]) -> int:
+    value = parameters.get("SIZE")
+    if value is None:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,20}", value):  # RFC 1870 §4
+        raise Refused(replies.BAD_PARAMETER)
+    return int(value)

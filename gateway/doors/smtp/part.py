@@ -1,0 +1,149 @@
+"""One message on its way to disk, and the few threads that write it: no file call in the loop.
+
+A part is written block by block, by one thread at a time; with the last block it is looked over
+by the pre-scan. Whatever is wrong with a message is remembered, no more of it is stored, and the
+sender hears it at the end of data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import mmap
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.doors.smtp.reader import Block
+from gateway.mail.prescan import Scan, scan
+
+LONGEST_LINE = 4096
+_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Part:
+    """A message file that nobody vouches for yet. `path` is there only when `is_sound`."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        self.path = path
+        self.size = 0
+        self.too_big = self.nul = self.long_line = False
+        self.failure: Exception | None = None
+        self.scan = Scan()
+        self._most = most
+        self._hash = hashlib.sha256()
+        self._descriptor = -1
+        self._line = 0  # length of the line that the next block goes on with
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.too_big or self.nul or self.long_line or self.failure)
+
+    def write(self, block: Block) -> None:
+        """In a writer thread: judge, hash and store a block; finish with the last."""
+        try:
+            self._judge(block)
+            if self.is_sound:
+                self._store(block)
+        except Exception as error:  # noqa: BLE001 - told at the end of data
+            self.failure = error
+
+    def discard(self) -> None:
+        """In a writer thread: nobody wants it."""
+        self._close()
+        with contextlib.suppress(OSError):  # the sweep at the next start finds it
+            self.path.unlink()
+
+    def _judge(self, block: Block) -> None:
+        buffer, start, stop = block.buffer, block.start, block.stop
+        self.nul = self.nul or buffer.find(b"\0", start, stop) >= 0
+        if not self.long_line:
+            self._line = open_line(buffer, start, stop, self._line)
+            self.long_line = self._line > LONGEST_LINE
+
+    def _store(self, block: Block) -> None:
+        content = block.content()
+        self.size += len(content)
+        self.too_big = self.size > self._most
+        if self.too_big:
+            return
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, _FLAGS, 0o600)
+        self._hash.update(content)
+        _write_all(self._descriptor, content)
+        if block.last:
+            self._close()
+            self.scan = scan(bytes(content)) if self.size == len(content) else self._scan_file()
+
+    def _scan_file(self) -> Scan:
+        with (
+            self.path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            return scan(content)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def open_line(buffer: bytearray, start: int, stop: int, begun: int) -> int:
+    """Length of the line still open at `stop`, or that of the first one that is too long.
+
+    Looks only where a line must have ended: a few steps for each 4,096 bytes.
+    """
+    line = start - begun
+    while stop - line > LONGEST_LINE:
+        end = buffer.rfind(b"\n", max(line, start), line + LONGEST_LINE)
+        if end < 0:
+            return stop - line
+        line = end + 1
+    last = buffer.rfind(b"\n", max(line, start), stop)
+    return stop - (last + 1 if last >= 0 else line)
+
+
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
+    written = os.write(descriptor, content)
+    while written < len(content):
+        written += os.write(descriptor, memoryview(content)[written:])
+
+
+class Writers:
+    """A few threads for file work that raises nothing."""
+
+    def __init__(self, threads: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[tuple[Callable[[], None], Callable[[], None]] | None]
+        self._queue = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"smtp-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def do(self, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Run `work` in a thread, then `then` in the loop."""
+        self._queue.put((work, then))
+
+    async def close(self) -> None:
+        """Finish what was handed in, then end the threads."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _run(self) -> None:
+        while task := self._queue.get():
+            work, then = task
+            work()
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                self._loop.call_soon_threadsafe(then)

@@ -1,0 +1,100 @@
+"""The bytes of DATA, block by block, to the one true end: CRLF . CRLF (RFC 5321 §4.1.1.4).
+
+Bare CR, bare LF and NUL are data and never end anything. Nothing here looks at single lines: all
+searching is memchr and memmem, and what may begin the end is carried into the next block. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BLOCK = 256 * 1024
+_IDLE_BUFFERS = 64
+
+END = b"\r\n.\r\n"
+_BEGINS_END = tuple(END[:length] for length in (4, 3, 2, 1))
+_BEFORE = b"\r\n"  # as if a line ended before the first byte: a dot there is at a line's start
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes of one message in a borrowed buffer; a stuffed dot never straddles two blocks."""
+
+    buffer: bytearray
+    start: int
+    stop: int
+    dotted: bool  # holds a dot: may need unstuffing
+    last: bool
+
+    def content(self) -> bytes | memoryview:
+        """What the sender wrote: leading dots undone (RFC 5321 §4.5.2)."""
+        if self.dotted and self.buffer.find(b"\r\n.", 0, self.stop) >= 0:
+            raw = bytes(memoryview(self.buffer)[: self.stop])
+            return raw.replace(b"\r\n.", b"\r\n")[self.start :]
+        return memoryview(self.buffer)[self.start : self.stop]
+
+
+class Buffers:
+    """Buffers that are used again: fresh memory costs more than a copy."""
+
+    def __init__(self, size: int = BLOCK) -> None:
+        self._size = size
+        self._idle: list[bytearray] = []
+
+    def borrow(self) -> bytearray:
+        return self._idle.pop() if self._idle else bytearray(self._size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        if len(self._idle) < _IDLE_BUFFERS:
+            self._idle.append(buffer)
+
+
+class Reader:
+    """Fills borrowed buffers and hands them on as blocks. At most one buffer is its own."""
+
+    def __init__(self, borrow: Callable[[], bytearray], hand_on: Callable[[Block], None]) -> None:
+        self._borrow = borrow
+        self._hand_on = hand_on
+        self.received = 0
+        self._begin(_BEFORE, len(_BEFORE))
+
+    def room(self) -> memoryview:
+        """Where the next bytes belong; never empty."""
+        return self._view[self._fill :]
+
+    def filled(self, count: int) -> bytes | None:
+        """So many bytes came in. Returns what followed the end, None = no end yet."""
+        self.received += count
+        look, self._fill = max(0, self._fill - 4), self._fill + count
+        buffer = self._buffer
+        if buffer.find(b".", look, self._fill) >= 0:  # all of base64 holds none
+            self._dotted = True
+            end = buffer.find(END, look, self._fill)
+            if end >= 0:
+                rest = bytes(self._view[end + len(END) : self._fill])
+                self._hand_on(Block(buffer, self._start, end + 2, self._dotted, last=True))
+                return rest
+        if self._fill > len(buffer) * 3 // 4:
+            self._turn()
+        return None
+
+    def unused(self) -> bytearray:
+        """The buffer that nobody was handed yet."""
+        return self._buffer
+
+    def _turn(self) -> None:
+        """Hand on this buffer, go on in another with the bytes that may begin the end."""
+        buffer, fill = self._buffer, self._fill
+        carried = next((len(t) for t in _BEGINS_END if buffer.endswith(t, 0, fill)), 0)
+        tail = bytes(self._view[fill - carried : fill])
+        block = Block(buffer, self._start, fill - carried, self._dotted, last=False)
+        self._begin(tail, 0)
+        self._hand_on(block)
+
+    def _begin(self, head: bytes, start: int) -> None:
+        self._buffer = self._borrow()
+        self._view = memoryview(self._buffer)
+        self._buffer[: len(head)] = head
+        self._fill, self._start = len(head), start
+        self._dotted = b"." in head

@@ -1,0 +1,148 @@
+"""Written number → E.164: the address grammar, and the dial plan that says what may be dialled.
+
+Pure. One grammar and one normaliser for every door, for policy, duplicates and the log: what is
+not wholly understood is refused, never dialled in part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
+from phonenumbers.shortnumberinfo import is_emergency_number, is_valid_short_number_for_region
+
+E164 = NewType("E164", str)
+"""A number in international form, `+` and digits. Only `DialPlan.number` makes one."""
+
+
+class Refusal(StrEnum):
+    """Why a recipient is not faxed: the value is the SMTP reply, `event` names it in the log."""
+
+    BAD_NUMBER = "501 5.1.3 Bad number syntax"
+    COMMENT = "553 5.1.3 Brackets, comments and spaces are never dialled: write +14155550100@"
+    NO_NUMBER = "550 5.1.1 Not a valid fax number"
+    TOLL_DENIED = "550 5.7.1 Destination not permitted"
+    RELAY_TRY = "554 5.7.1 Relay access denied"
+
+    @property
+    def event(self) -> str:
+        return self.name.lower()
+
+
+FORMS: tuple[re.Pattern[str], ...] = (
+    re.compile(r"(?P<number>\+?[0-9](?:[-.]?[0-9])*)"),  # 1-206-555-1234, +1.206.555.1234
+)
+"""Ways to write a number before the @, each with a group `number`. `-` and `.` are separators."""
+
+LONGEST_LOCAL_PART = 64  # RFC 5321 §4.5.3.1.1
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_TOLL_AREAS = re.compile(r"\+1(?:900|...976|.11)")  # NANP: 900, 976 and N11 cost, or reach police
+_TOLL_TYPES = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST})
+_EMERGENCY = frozenset({"112", "911", "999", "000"})  # denied in every country
+
+
+@dataclass(frozen=True)
+class DialPlan:
+    """What a written number means at home, and where calls may go.
+
+    Only countries of `allowed` are dialled; satellite and other international services belong to
+    no country. A number must be possible, it need not be assigned: the lists lag behind.
+    """
+
+    home: str = "US"
+    allowed: Collection[str] = field(default_factory=frozenset)
+
+    def number(self, written: str) -> E164 | Refusal:
+        """The number that these digits mean when they are dialled at home."""
+        digits = re.sub(r"[-.]", "", written)
+        if not re.fullmatch(r"\+?[0-9]+", digits):
+            return Refusal.BAD_NUMBER
+        if self._is_short(digits):
+            return Refusal.TOLL_DENIED
+        try:
+            number = phonenumbers.parse(digits, self.home)
+        except NumberParseException:
+            return Refusal.NO_NUMBER
+        # "possible" alone would also take a number without its area code
+        if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+            return Refusal.NO_NUMBER
+        return self._permitted(number)
+
+    def _permitted(self, number: PhoneNumber) -> E164 | Refusal:
+        international = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        denied = (
+            country(number) not in (self.allowed or {self.home})
+            or phonenumbers.number_type(number) in _TOLL_TYPES
+            or _TOLL_AREAS.match(international) is not None
+        )
+        return Refusal.TOLL_DENIED if denied else E164(international)
+
+    def _is_short(self, digits: str) -> bool:
+        """Emergency and service numbers: nobody answers those with a fax machine."""
+        bare = digits.removeprefix("+")
+        return (
+            bare in _EMERGENCY
+            or is_emergency_number(bare, self.home)
+            or (len(bare) < 7 and _is_service(bare, self.home))
+        )
+
+
+def country(number: PhoneNumber) -> str:
+    """The region a number belongs to, "" = nobody can say.
+
+    An unassigned number belongs to the country of its calling code, but under +1 to that of its
+    area code: Caribbean ones cost more than a home call.
+    """
+    if known := phonenumbers.region_code_for_number(number):
+        return str(known)
+    code, national = number.country_code or 0, number.national_number or 0
+    if code != 1:
+        return str(phonenumbers.region_code_for_country_code(code))
+    neighbour = PhoneNumber(code, national // 10**7 * 10**7 + 2345678)
+    return str(phonenumbers.region_code_for_number(neighbour) or "")
+
+
+def recipient(address: str, domains: Collection[str], plan: DialPlan) -> E164 | Refusal:
+    """The number that a raw envelope address (between the angle brackets) names."""
+    local, at, domain = address.rpartition("@")
+    if re.search(r"[@%!:]", local):  # two @, source route, percent and bang paths
+        return Refusal.RELAY_TRY
+    if re.search(r"[() \t\[\]]", local) or re.search(r"[() \t]", domain):
+        return Refusal.COMMENT
+    if not (at and local.isascii() and _DOMAIN.fullmatch(domain.lower())):
+        return Refusal.RELAY_TRY if _is_literal(domain) else Refusal.BAD_NUMBER
+    if domain.lower() not in domains:
+        return Refusal.RELAY_TRY
+    if len(local) > LONGEST_LOCAL_PART:
+        return Refusal.BAD_NUMBER
+    forms = (form.fullmatch(local) for form in FORMS)
+    written = next((match["number"] for match in forms if match), "")
+    return plan.number(written) if written else Refusal.BAD_NUMBER
+
+
+def masked(number: str) -> str:
+    """For logs: country code and the last four digits, `+1•••1234`."""
+    digits = re.sub(r"[^0-9]", "", number)
+    if len(digits) < 8:
+        return "•••"
+    if not number.startswith("+"):
+        return f"•••{digits[-4:]}"
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    code = next((digits[:length] for length in (1, 2, 3) if int(digits[:length]) in codes), "")
+    return f"+{code}•••{digits[-4:]}"
+
+
+def _is_service(digits: str, home: str) -> bool:
+    number = phonenumbers.PhoneNumber(
+        country_code=phonenumbers.country_code_for_region(home), national_number=int(digits)
+    )
+    return bool(is_valid_short_number_for_region(number, home))
+
+
+def _is_literal(domain: str) -> bool:
+    return domain.startswith("[") and domain.endswith("]")

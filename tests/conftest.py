@@ -1,0 +1,50 @@
+"""What every test may ask for: the asyncio backend, an open store and spool, a clock of ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.spool import Spool
+from gateway.store import Store
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Clock:
+    """Time stands still until it is advanced."""
+
+    def __init__(self) -> None:
+        self.now = 1_770_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Store]:
+    store = Store(tmp_path / "gateway.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def spool(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Spool]:
+    spool = Spool(tmp_path / "data")
+    await spool.open()
+    yield spool
+    await spool.close()

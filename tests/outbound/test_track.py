@@ -1,0 +1,146 @@
+"""Tracking: one pass for all; only an explicit word ends a fax, and a missing row means nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from gateway.errors import Cause
+from gateway.model import Fax, State
+from gateway.outbound.track import MISSES, STUCK, Track
+from gateway.provider import Phase, Sent
+from tests.conftest import Clock
+from tests.make import outbound
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Listed:
+    """A provider that only lists."""
+
+    rows: list[Sent] = field(default_factory=list)
+    known: dict[str, Sent] = field(default_factory=dict)
+    requests: int = 0
+
+    async def send(self, **_: object) -> str:
+        raise AssertionError
+
+    async def sent(self, since: float) -> list[Sent]:
+        self.requests += 1
+        return self.rows
+
+    async def details(self, provider_id: str) -> Sent | None:
+        self.requests += 1
+        return self.known.get(provider_id)
+
+
+def submitted(clock: Clock, provider_id: str = "p1", **facts: object) -> Fax:
+    common = {"since": clock(), "pages": 3, "attempts": 1, "provider_id": provider_id}
+    return outbound(State.SUBMITTED, **(common | facts))
+
+
+async def look(provider: Listed, clock: Clock, *faxes: Fax) -> list[Fax]:
+    return list(await Track(provider, 15.0, clock)(list(faxes)))
+
+
+@pytest.mark.parametrize(
+    ("row", "state"),
+    [
+        (Sent("p1", Phase.DELIVERED, "sent", pages=3, duration=61), State.DELIVERED),
+        (Sent("202602-p1", Phase.DELIVERED, "completed"), State.DELIVERED),
+        (Sent("p1", Phase.FAILED, "failed", reason="busy"), State.FAILED),
+        (Sent("p1", Phase.WORKING, "pending"), State.SUBMITTED),
+        (Sent("p1", Phase.WORKING, "Sent Page 2 of 5"), State.SUBMITTED),
+        (Sent("xp1", Phase.DELIVERED, "sent"), State.SUBMITTED),
+    ],
+)
+async def test_words(clock: Clock, row: Sent, state: State) -> None:
+    (after,) = await look(Listed([row]), clock, submitted(clock))
+    assert (after.state, after.held) == (state, "")
+
+
+async def test_facts_of_a_delivery(clock: Clock) -> None:
+    row = Sent("p1", Phase.DELIVERED, "sent", pages=3, duration=61)
+    (after,) = await look(Listed([row]), clock, submitted(clock))
+    assert (after.result_pages, after.duration) == (3, 61)
+
+
+async def test_a_failure_asks_once_why(clock: Clock) -> None:
+    row = Sent("p1", Phase.FAILED, "failed")
+    provider = Listed([row], {"p1": replace(row, reason="no answer")})
+    (after,) = await look(provider, clock, submitted(clock))
+    assert (after.reason, after.cause, provider.requests) == ("no answer", Cause.NO_ANSWER, 2)
+
+
+async def test_a_failure_without_any_reason(clock: Clock) -> None:
+    (after,) = await look(Listed([Sent("p1", Phase.FAILED, "failed")]), clock, submitted(clock))
+    assert (after.state, after.reason) == (State.FAILED, "the provider gave no reason")
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("USER_BUSY", Cause.BUSY),
+        ("Line busy", Cause.BUSY),
+        ("no answer", Cause.NO_ANSWER),
+        ("Timed out waiting for initial communication", Cause.NO_ANSWER),
+        ("invalid fax number: +1", Cause.NUMBER),
+        ("The call dropped prematurely", Cause.LINE),
+    ],
+)
+async def test_causes(clock: Clock, reason: str, cause: Cause) -> None:
+    row = Sent("p1", Phase.FAILED, "failed", reason=reason)
+    (after,) = await look(Listed([row]), clock, submitted(clock))
+    assert after.cause == cause
+
+
+@pytest.mark.parametrize("count", [1, 100, 1000])
+async def test_one_request_for_all(clock: Clock, count: int) -> None:
+    faxes = [submitted(clock, f"p{i}") for i in range(count)]
+    provider = Listed([Sent(f"p{i}", Phase.WORKING, "sending") for i in range(count)])
+    after = await look(provider, clock, *faxes)
+    assert (len(after), provider.requests) == (count, 1)
+
+
+async def test_a_404_alone_means_nothing(clock: Clock) -> None:
+    """A vanished fax is looked for through many passes and then held, never failed."""
+    fax, passes, began = submitted(clock), 0, clock()
+    while not fax.held:
+        clock.advance(max(1.0, fax.due_at - clock()))
+        passes += 1
+        (fax,) = await look(Listed(), clock, replace(fax, attempts=passes))
+        assert fax.state is State.SUBMITTED
+    assert (passes, clock() - began > 600) == (MISSES, True)
+    assert "may have been sent" in fax.held
+
+
+async def test_a_fax_that_comes_back_starts_anew(clock: Clock) -> None:
+    missed = replace(submitted(clock), attempts=8)
+    (after,) = await look(Listed([Sent("p1", Phase.WORKING, "sending")]), clock, missed)
+    assert (after.attempts, after.held) == (0, "")
+
+
+async def test_details_know_what_no_list_shows(clock: Clock) -> None:
+    provider = Listed([], {"p1": Sent("p1", Phase.DELIVERED, "sent", pages=3)})
+    (after,) = await look(provider, clock, replace(submitted(clock), attempts=3))
+    assert after.state is State.DELIVERED
+
+
+async def test_six_hours_without_a_final_word(clock: Clock) -> None:
+    fax = submitted(clock)
+    clock.advance(STUCK + 1)
+    (after,) = await look(Listed([Sent("p1", Phase.WORKING, "sending")]), clock, fax)
+    assert "has not finished it in 6 hours (it says 'sending')" in after.held
+
+
+@pytest.mark.parametrize(
+    ("age", "factor"), [(0, 1), (119, 1), (121, 2), (601, 4), (3599, 4), (3601, 20)]
+)
+async def test_cadence_by_the_youngest(clock: Clock, age: float, factor: int) -> None:
+    old, young = submitted(clock, since=clock() - 4 * 3600), submitted(clock, "p2")
+    clock.advance(age)
+    rows = [Sent("p1", Phase.WORKING, "sending"), Sent("p2", Phase.WORKING, "sending")]
+    for after in await look(Listed(rows), clock, old, young):
+        assert 15 * factor * 0.8 <= after.due_at - clock() <= 15 * factor * 1.2

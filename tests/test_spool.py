@@ -1,0 +1,106 @@
+"""The spool: whole or absent, in the right order, and alone on its directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway import spool as spool_module
+from gateway.spool import FsyncError, Kind, Spool
+
+pytestmark = pytest.mark.anyio
+
+
+def written(spool: Spool, content: bytes = b"x") -> Path:
+    part = spool.part()
+    part.write_bytes(content)
+    return part
+
+
+async def test_one_part_many_names(spool: Spool) -> None:
+    part = written(spool, b"mail")
+    await spool.keep(part, [("a", Kind.MESSAGE), ("b", Kind.MESSAGE)])
+    assert not part.exists()
+    assert [spool.path(fax, Kind.MESSAGE).read_bytes() for fax in "ab"] == [b"mail", b"mail"]
+    await spool.drop("a")
+    assert [path.name for path in spool.kept()] == ["b.message.eml"]
+
+
+async def test_keeping_again_replaces(spool: Spool) -> None:
+    """A room that was killed after keeping does its work again."""
+    for content in (b"first", b"second"):
+        await spool.keep(written(spool, content), [("a", Kind.DOCUMENT), ("b", Kind.DOCUMENT)])
+    assert spool.path("b", Kind.DOCUMENT).read_bytes() == b"second"
+
+
+async def test_private(spool: Spool) -> None:
+    assert stat.S_IMODE(spool.root.stat().st_mode) == 0o700
+
+
+async def test_a_second_gateway_is_refused(spool: Spool) -> None:
+    with pytest.raises(BlockingIOError):
+        await Spool(spool.root).open()
+
+
+async def test_parts_of_a_dead_process_are_swept(tmp_path: Path) -> None:
+    first = Spool(tmp_path / "d")
+    await first.open()
+    part = written(first)
+    await first.close()
+    second = Spool(tmp_path / "d")
+    await second.open()
+    assert not part.exists()
+    await second.close()
+
+
+async def test_a_symlink_is_not_followed(spool: Spool, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    part = spool.part()
+    part.symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic links"):
+        await spool.keep(part, [("a", Kind.MESSAGE)])
+    assert not spool.kept()
+
+
+async def test_order_of_system_calls(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync the file, then rename, then fsync the directory (ALICE, OSDI '14)."""
+    calls: list[str] = []
+    real_fsync, real_rename = os.fsync, Path.rename
+
+    def fsync(descriptor: int) -> None:
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        calls.append("fsync directory" if is_directory else "fsync file")
+        real_fsync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        calls.append("rename")
+        return real_rename(path, target)
+
+    monkeypatch.setattr(spool_module.os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    await spool.keep(written(spool), [("a", Kind.MESSAGE)])
+    assert calls == ["fsync file", "rename", "fsync directory"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "broken"), [(errno.ENOSPC, OSError, False), (errno.EIO, FsyncError, True)]
+)
+async def test_a_failed_fsync(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, code: int, error: type[OSError], broken: bool
+) -> None:
+    """Never kept, never tried again; after an I/O error the process must end (fsyncgate)."""
+
+    def fail(descriptor: int) -> None:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(spool_module.os, "fsync", fail)
+    with pytest.raises(error):
+        await spool.keep(written(spool), [("a", Kind.MESSAGE)])
+    assert not spool.path("a", Kind.MESSAGE).exists()
+    assert spool.broken.is_set() is broken

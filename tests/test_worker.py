@@ -1,0 +1,164 @@
+"""The error policy is a table, and the loop around it loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.errors import Cause, PermanentError, TransientError, UncertainError
+from gateway.model import Fax, State
+from gateway.store import HELD, Store
+from gateway.worker import BUG_TRIES, Room, after_error, one, staff, step
+from tests.conftest import Clock
+from tests.make import outbound
+
+pytestmark = pytest.mark.anyio
+
+NOW = 1_770_000_000.0
+LIFE = 3600.0
+YOUNG, OLD = 10.0, LIFE + 1
+
+
+def room(**facts: object) -> Room:
+    async def work(fax: Fax) -> Fax:
+        raise AssertionError
+
+    common = {"name": "test", "where": State.PREPARED, "work": one(work), "life": LIFE}
+    return Room(**(common | facts))  # type: ignore[arg-type]
+
+
+BUG = KeyError("x")
+NO = PermanentError("No.", Cause.MEDIA)
+
+
+@pytest.mark.parametrize(
+    ("error", "age", "attempts", "give_up", "outcome"),
+    [
+        (TransientError("t"), YOUNG, 1, "fail", "retry"),
+        (TransientError("t"), YOUNG, 500, "fail", "retry"),
+        (TransientError("t"), OLD, 2, "fail", "fail"),
+        (TransientError("t"), OLD, 2, "hold", "hold"),
+        (UncertainError("u"), YOUNG, 500, "fail", "retry"),
+        (UncertainError("u"), OLD, 2, "fail", "hold"),
+        (UncertainError("u"), OLD, 2, "hold", "hold"),
+        (TimeoutError(), YOUNG, 1, "fail", "retry"),
+        (TimeoutError(), OLD, 9, "fail", "hold"),
+        (NO, YOUNG, 1, "fail", "fail"),
+        (NO, YOUNG, 1, "hold", "hold"),
+        (BUG, YOUNG, 1, "fail", "retry"),
+        (BUG, OLD, 1, "fail", "retry"),
+        (BUG, YOUNG, BUG_TRIES, "fail", "hold"),
+        (BUG, OLD, BUG_TRIES, "hold", "hold"),
+    ],
+)
+def test_policy(error: Exception, age: float, attempts: int, give_up: str, outcome: str) -> None:
+    fax = outbound(State.PREPARED, since=NOW - age, attempts=attempts)
+    after = after_error(error, fax, room(give_up=give_up), NOW)
+    if outcome == "fail":
+        assert (after.state, after.held) == (State.FAILED, "")
+        assert after.reason
+        assert after.cause in (Cause.MEDIA, Cause.EXPIRED)
+    elif outcome == "hold":
+        assert after.state is State.PREPARED
+        assert after.held
+    else:
+        assert (after.state, after.held) == (State.PREPARED, "")
+        assert after.due_at > NOW
+        assert after.attempts == attempts
+
+
+def test_wait_that_was_asked_for_is_kept() -> None:
+    fax = outbound(State.PREPARED, since=NOW, attempts=1)
+    assert after_error(TransientError("429", after=300), fax, room(), NOW).due_at >= NOW + 300
+
+
+async def run_once(
+    store: Store, clock: Clock, work: Callable[..., object], **facts: object
+) -> bool:
+    return await step(room(work=work, **facts), store, clock)
+
+
+async def test_moves_and_writes_history(store: Store, clock: Clock) -> None:
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=clock())
+
+    async def work(fax: Fax) -> Fax:
+        return fax.submitted("p1")
+
+    assert await run_once(store, clock, one(work))
+    moved = await store.get(fax.id)
+    assert moved
+    assert (moved.state, moved.provider_id, moved.attempts) == (State.SUBMITTED, "p1", 0)
+    assert [event.state for event in await store.history(fax.id)] == ["prepared", "submitted"]
+    assert not await run_once(store, clock, one(work))
+
+
+async def test_a_dead_workers_fax_comes_back(store: Store, clock: Clock) -> None:
+    await store.add([outbound(State.PREPARED)], now=clock())
+    first = await store.claim(State.PREPARED, now=clock(), lease=60)
+    assert first
+    assert not await store.claim(State.PREPARED, now=clock(), lease=60)
+    clock.advance(61)
+    (again,) = await store.claim(State.PREPARED, now=clock(), lease=60)
+    assert again.attempts == 2
+
+
+async def test_overtime_does_not_overwrite(store: Store, clock: Clock) -> None:
+    """A worker that lost its lease cannot save over the one that has it now."""
+    await store.add([outbound(State.PREPARED)], now=clock())
+
+    async def slow(fax: Fax) -> Fax:
+        clock.advance(3600)
+        (other,) = await store.claim(State.PREPARED, now=clock(), lease=60)
+        assert other.id == fax.id
+        return fax.submitted("mine")
+
+    await run_once(store, clock, one(slow))
+    (fax,) = await store.claim(State.PREPARED, now=clock() + 3600, lease=60)
+    assert fax.provider_id == ""
+
+
+async def test_a_batch_fails_alone(store: Store, clock: Clock) -> None:
+    faxes = [outbound(State.SUBMITTED) for _ in range(5)]
+    await store.add(faxes, now=clock())
+
+    async def work(faxes: list[Fax]) -> list[Fax]:
+        raise TransientError("list down")
+
+    await run_once(store, clock, work, where=State.SUBMITTED, most=100)
+    for fax in faxes:
+        after = await store.get(fax.id)
+        assert after
+        assert after.reason == "list down"
+
+
+async def test_held_faxes_are_found_once(store: Store, clock: Clock) -> None:
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=clock())
+
+    async def bug(fax: Fax) -> Fax:
+        raise PermanentError("no")
+
+    await run_once(store, clock, one(bug))
+    (held,) = await store.claim(HELD, now=clock(), lease=60)
+    assert held.held == "no"
+    assert not await store.claim(State.PREPARED, now=clock() + 1e6, lease=60)
+
+
+async def test_staff_rests_until_the_bell_and_ends_at_stop(store: Store) -> None:
+    stop = asyncio.Event()
+    done = asyncio.Event()
+
+    async def work(fax: Fax) -> Fax:
+        done.set()
+        return fax.submitted("p")
+
+    rooms = [asyncio.create_task(staff(room(work=one(work), at_once=2), store, stop)) for _ in "12"]
+    await store.add([outbound(State.PREPARED)], now=1.0)
+    async with asyncio.timeout(5):
+        await done.wait()
+        stop.set()
+        store.ring()
+        await asyncio.gather(*rooms)
