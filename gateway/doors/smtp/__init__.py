@@ -1,7 +1,8 @@
 """The SMTP door: a mail to number@domain becomes a fax in the queue, or a reply that says why not.
 
-`grammar` reads commands, `transaction` judges sender and recipients, `body` takes DATA through
-`reader` to a `part` on disk, `taking` hands it to the intake. 250 means: files and rows are durable.
+`connection` is lines and deadlines, `session` the verbs, `grammar` what they may say,
+`transaction` judges sender and recipients; `body` takes DATA through `reader` to a `part` on
+disk, `taking` hands it to the intake. 250 means: files and rows are durable.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from gateway.doors.smtp.connection import Connection
 from gateway.doors.smtp.session import SmtpSession
 from gateway.doors.smtp.settings import SmtpSettings
 from gateway.doors.smtp.shared import Shared
@@ -31,7 +33,7 @@ class SmtpDoor:
         self._dial_plan = dial_plan
         self._intake = intake
         self._spool = spool
-        self._sessions: set[SmtpSession] = set()
+        self._sessions: set[Connection] = set()
 
     async def start(self) -> None:
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # it would tell commands and mails

@@ -19,7 +19,9 @@ class Body(asyncio.BufferedProtocol):
     the end. The part of a message that never ended is removed.
     """
 
-    def __init__(self, owner: asyncio.Protocol, transport: asyncio.Transport, shared: Shared):
+    def __init__(
+        self, owner: asyncio.Protocol, transport: asyncio.Transport, shared: Shared
+    ) -> None:
         self.part = shared.new_part()
         self.written: asyncio.Future[None] = shared.loop.create_future()
         self.ended = False

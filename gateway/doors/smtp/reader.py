@@ -57,6 +57,7 @@ class Reader:
         self._borrow = borrow
         self._hand_on = hand_on
         self.received = 0
+        self._fill = self._start = 0
         self._begin(_BEFORE, len(_BEFORE))
 
     def room(self) -> memoryview:
