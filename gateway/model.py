@@ -91,8 +91,9 @@ class Fax:
     def prepared(self, *, pages: int, digest: str, **facts: Any) -> Fax:  # noqa: ANN401
         return self._to(State.PREPARED, pages=pages, digest=digest, **facts)
 
-    def submitted(self, provider_id: str) -> Fax:
-        return self._to(State.SUBMITTED, provider_id=provider_id, calls=self.calls + 1)
+    def submitted(self, provider_id: str, look_at: float = 0.0) -> Fax:
+        calls = self.calls + 1
+        return self._to(State.SUBMITTED, provider_id=provider_id, calls=calls, due_at=look_at)
 
     def delivered(self, *, pages: int, duration: int) -> Fax:
         return self._to(State.DELIVERED, result_pages=pages, duration=duration)

@@ -39,6 +39,7 @@ class Room:
     where: Where
     work: Work
     most: int = 1
+    ahead: float = 0.0  # s: once one is due, take also those that come due so soon
     at_once: int = 1
     limit: float = 120.0  # s for one call of work; a time-out of ours counts as uncertain
     life: float = 86400.0  # s in this state until we give up on errors that may pass
@@ -75,8 +76,12 @@ async def staff(room: Room, store: Store, stop: asyncio.Event, clock: Clock = ti
 
 async def step(room: Room, store: Store, clock: Clock = time.time) -> bool:
     """Take what is due, work on it, keep the outcome. False = nothing was due."""
+    if room.ahead:
+        due = await store.next_due(room.where)
+        if due is None or due > clock():
+            return False
     lease = room.limit + _LEASE_MARGIN
-    faxes = await store.claim(room.where, now=clock(), lease=lease, most=room.most)
+    faxes = await store.claim(room.where, now=clock() + room.ahead, lease=lease, most=room.most)
     if not faxes:
         return False
     if room.at_once > 1:

@@ -162,3 +162,21 @@ async def test_staff_rests_until_the_bell_and_ends_at_stop(store: Store) -> None
         stop.set()
         store.ring()
         await asyncio.gather(*rooms)
+
+
+async def test_a_batch_waits_until_one_is_due_and_takes_the_near_ones(
+    store: Store, clock: Clock
+) -> None:
+    """One list pass for faxes that come due about the same time."""
+    dues = (2.0, 4.0, 60.0)
+    await store.add([outbound(State.SUBMITTED, due_at=clock() + due) for due in dues], now=clock())
+    seen: list[int] = []
+
+    async def work(faxes: list[Fax]) -> list[Fax]:
+        seen.append(len(faxes))
+        return [fax.later(clock() + 100) for fax in faxes]
+
+    for _ in range(2):
+        await run_once(store, clock, work, where=State.SUBMITTED, most=100, ahead=5.0)
+        clock.advance(3)
+    assert seen == [2]

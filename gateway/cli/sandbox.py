@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from gateway.cli.common import USAGE, stop
 
 
 def register(app: typer.Typer) -> None:
     app.command(
-        "simulate", help="A provider on this machine. Example: fax-gateway simulate --time-scale 10"
+        "simulate",
+        help="A provider on this machine: every documented operation, faults on demand, a ledger. "
+        "Example: fax-gateway simulate --time-scale 0.1",
     )(simulate)
 
 
-def simulate() -> None:
-    raise typer.Exit(2)
+def simulate(
+    listen: Annotated[
+        str, typer.Option("--listen", help="host:port; port 0 = any free one.")
+    ] = "127.0.0.1:8443",
+    profile: Annotated[
+        str, typer.Option("--profile", help="How the provider behaves: documented.")
+    ] = "documented",
+    time_scale: Annotated[
+        float, typer.Option("--time-scale", min=0.0, help="Length of a second; 0 = all at once.")
+    ] = 1.0,
+    hook: Annotated[
+        list[str] | None, typer.Option("--hook", help="Webhook to call; may be given again.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same behaviour.")] = 0,
+) -> None:
+    import asyncio  # noqa: PLC0415 - keeps --help fast
+
+    from gateway.provider import simulator  # noqa: PLC0415
+
+    try:
+        settings = simulator.Settings(
+            profile=simulator.profile(profile), time_scale=time_scale, seed=seed,
+            hooks=tuple(hook or ()),
+        )  # fmt: skip
+        asyncio.run(simulator.run_simulator(listen, settings))
+    except ValueError as error:
+        stop(USAGE, str(error))
+    except OSError as error:
+        stop(USAGE, f"cannot listen on {listen}: {error}")

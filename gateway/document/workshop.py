@@ -8,7 +8,6 @@ too big → `PermanentError`; it crashed → `TransientError`, on the last try `
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 import shutil
@@ -174,9 +173,7 @@ async def _read(server: _Server) -> None:
             if answer and not answer.done():
                 answer.set_result(end)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            server.process.kill()
-        await server.process.wait()
+        await _gone(server.process)
         for answer in server.waiting.values():
             if not answer.done():
                 answer.set_exception(TransientError("the document workshop ended"))
@@ -192,11 +189,17 @@ def _order(server: _Server, line: Mapping[str, Any]) -> None:
 async def _end(server: _Server) -> None:
     assert server.process.stdin  # noqa: S101
     server.process.stdin.close()
+    await _gone(server.process)
+
+
+async def _gone(process: asyncio.subprocess.Process) -> None:
+    """It ends with its input or output; when it does not, it is made to."""
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            await server.process.wait()
+            await process.wait()
     except TimeoutError:
-        server.process.kill()
+        process.kill()
+        await process.wait()
 
 
 # what the end of a child means

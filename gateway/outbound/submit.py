@@ -43,6 +43,7 @@ class Submit:
     provider: Outbox
     attempts: Attempts
     spool: Spool
+    first_look: float = 5.0  # s until the provider's list is worth a look
     clock: Callable[[], float] = time.time
 
     async def __call__(self, fax: Fax) -> Fax:
@@ -50,7 +51,7 @@ class Submit:
         last = earlier[-1] if earlier else None
         if last and last.reference == fax.reference:
             if last.outcome == "accepted":  # the answer was kept, the move was not
-                return fax.submitted(last.provider_id)
+                return self._submitted(fax, last.provider_id)
             if last.outcome == "":
                 return await self._look(fax, last)
         return await self._send(fax)
@@ -73,14 +74,14 @@ class Submit:
         except UncertainError as error:
             return fax.later(self.clock() + LOOKS[1], reason=f"unknown whether sent: {error}")
         await self._end(attempt, "accepted", provider_id=provider_id)
-        return fax.submitted(provider_id)
+        return self._submitted(fax, provider_id)
 
     async def _look(self, fax: Fax, attempt: Attempt) -> Fax:
         """Search the provider's lists for an upload whose answer never came."""
         found = await self._candidates(attempt)
         if len(found) == 1:
             await self._end(attempt, "accepted", provider_id=found[0].id, note="found in the list")
-            return fax.submitted(found[0].id)
+            return self._submitted(fax, found[0].id)
         if found:
             why = f"{len(found)} faxes at the provider could be this one"
             return await self._hold(fax, attempt, why, found)
@@ -102,6 +103,9 @@ class Submit:
             ) from error
         others = await self.attempts.bound(since - 86400)
         return [row for row in listed if row.id not in others and _fits(row, attempt)]
+
+    def _submitted(self, fax: Fax, provider_id: str) -> Fax:
+        return fax.submitted(provider_id, look_at=self.clock() + self.first_look)
 
     async def _hold(self, fax: Fax, attempt: Attempt, why: str, found: list[Sent]) -> Fax:
         """A person decides. The two numbers are free again: later uploads have another time."""

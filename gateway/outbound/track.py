@@ -88,7 +88,9 @@ class Track:
                 "outcome unknown: the provider accepted it and lists it no more. It may have "
                 "been sent; do not send it again without checking"
             )
-        wait = next_look if fax.attempts < 3 else max(next_look, self.clock() + MISS_WAIT)
+        if fax.attempts < 3:  # a list lags behind for some seconds
+            return fax.retried(next_look, fax.reason)
+        wait = max(next_look, self.clock() + MISS_WAIT)
         return fax.retried(wait, "not in the provider's list")
 
     def _wait(self, faxes: Sequence[Fax]) -> float:

@@ -77,7 +77,7 @@ class Desk:
         return fax
 
     async def step(self) -> None:
-        work = Submit(self.provider, self.store, self.spool, self.clock)
+        work = Submit(self.provider, self.store, self.spool, clock=self.clock)
         room = Room("submit", State.PREPARED, one(work), give_up="fail")
         await step(room, self.store, self.clock)
 
@@ -229,7 +229,7 @@ async def test_only_what_can_be_it_is_bound(desk: Desk, row: dict[str, object], 
         row = row | {"created_at": at + row["created_at"]}  # type: ignore[operator]
     job = Sent("found", Phase.WORKING, "pending", NUMBER, LINE, created_at=at)
     desk.provider.jobs = [replace(job, **row)]  # type: ignore[arg-type]
-    room = Submit(desk.provider, desk.store, desk.spool, desk.clock)
+    room = Submit(desk.provider, desk.store, desk.spool, clock=desk.clock)
     after = await room(fax)
     assert (after.state is State.SUBMITTED) is fits
     assert desk.provider.calls == 0

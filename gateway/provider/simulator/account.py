@@ -144,7 +144,7 @@ class Account:
         return token
 
     def knows(self, token: str) -> bool:
-        if token in (self.settings.token, self.settings.api_key):
+        if token in {self.settings.token, self.settings.api_key} - {""}:
             return True
         return self._tokens.get(token, 0.0) > self._clock.now()
 

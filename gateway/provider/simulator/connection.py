@@ -100,8 +100,9 @@ class Connection:
 
     async def drain(self) -> None:
         """Read and forget the rest of the body, so that the peer gets to read our answer."""
-        while await self.piece():
-            pass
+        with contextlib.suppress(RefusedError):  # too big: answered all the same, then hung up on
+            while not self.too_big and await self.piece():
+                pass
 
     async def send(self, reply: Reply, clock: Clock) -> None:
         await self._write(h11.Response(status_code=reply.status, headers=_headers(reply, clock)))
@@ -120,7 +121,20 @@ class Connection:
         self._h11.start_next_cycle()
         return True
 
-    async def gone(self) -> None:
+    async def wait(self, clock: Clock, seconds: float) -> None:
+        """No word for that long (of our clock), or until the peer has had enough."""
+        over = asyncio.ensure_future(clock.pause(seconds))
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
+                raise BrokenError
+        finally:
+            over.cancel()
+            gone.cancel()
+            await asyncio.gather(over, gone, return_exceptions=True)
+
+    async def _gone(self) -> None:
         """Returns when the peer hangs up."""
         with contextlib.suppress(OSError, h11.RemoteProtocolError):
             while content := await self._reader.read(PIECE):
@@ -187,15 +201,17 @@ class Connection:
         pace, whole = reply.pace, reply.body
         end = len(whole) if pace.cut < 0 else min(pace.cut, len(whole))
         step = max(1, min(PIECE, int(pace.rate / 10))) if pace.rate > 0 else PIECE
-        at, stalled = 0, pace.stall_after < 0
+        at = 0
         while at < end:
-            if not stalled and at >= pace.stall_after:
-                stalled = True
-                await clock.pause(pace.stall)
-            yield whole[at : min(at + step, end)]
-            at += step
+            if at == pace.stall_after:
+                await self.wait(clock, pace.stall)
+            stop = min(at + step, end)
+            if at < pace.stall_after < stop:
+                stop = pace.stall_after
+            yield whole[at:stop]
+            at = stop
             if pace.rate > 0 and at < end:
-                await clock.pause(step / pace.rate)
+                await self.wait(clock, step / pace.rate)
 
 
 def is_loopback(host: str) -> bool:

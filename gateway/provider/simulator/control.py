@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -134,7 +133,7 @@ async def _injected(exchange: Exchange) -> tuple[dict[str, str], bytes]:
         return _texts(content), sample()
     try:
         document = base64.b64decode(text(content, "document"), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise RefusedError(400, "document is not base64", "document") from error
     return _texts(content), document
 

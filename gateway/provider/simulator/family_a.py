@@ -14,7 +14,7 @@ from gateway.provider.simulator.outbound import NEVER_STORED, REFUSED, OutboundF
 from gateway.provider.simulator.outside import is_local, is_web
 from gateway.provider.simulator.replies import RefusedError, Reply, envelope
 
-NUMBER = re.compile(r"\+?\d{3,20}")
+NUMBER = re.compile(r"\+?[0-9]{3,20}")
 PUNCTUATION = re.compile(r"[\s().-]")
 ACCEPTED = {"application/pdf", "image/tiff", "image/png", "image/jpeg", "image/jpg"}
 UNTOLD = {"", "application/octet-stream"}  # the bytes decide
@@ -42,7 +42,7 @@ async def send(exchange: Exchange) -> Reply:
         row = {"id": exchange.account.new_id("fax"), "status": "pending"}
     else:
         fax = exchange.account.submit(to_number, from_number, document)
-        row = _row(fax, exchange.clock.now()) | {"status": fax.status(fax.at)}
+        row = _row(fax, exchange.clock.now()) | {"status": "pending"}
     await exchange.clock.pause(exchange.clock.scaled(exchange.account.settings.timing.t_accept))
     return _reply(exchange, row, exchange.account.settings.profile.submit_code)
 

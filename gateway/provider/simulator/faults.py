@@ -146,7 +146,11 @@ def _check(rule: Rule) -> None:
     for (action, name), choices in CHOICES.items():
         if action == rule.action and rule.param(name) not in choices:
             raise ValueError(f"{action}.{name} is one of {', '.join(sorted(choices))}")
-    if rule.after_accept and rule.action not in MOVABLE and rule.phase is not Phase.AFTER:
+    if (
+        rule.after_accept
+        and rule.action not in MOVABLE
+        and ACTIONS[rule.action][0] is not Phase.AFTER
+    ):
         raise ValueError(f"{rule.action} cannot come after_accept")
     try:
         re.compile(rule.path_regex)

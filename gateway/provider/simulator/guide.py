@@ -59,6 +59,10 @@ def guide(exchange: Exchange, operations: Sequence[Operation]) -> Reply:
 
 
 def endings() -> dict[str, str]:
-    failed = {tail: f"fails: {end.error}" for tail, end in ENDINGS.items() if end.error}
+    failed = {
+        tail: f"fails: {end.error.format(from_number='...')}"
+        for tail, end in ENDINGS.items()
+        if end.error
+    }
     refused = {tail: f"refused with {code}: {why}" for tail, (code, why) in REFUSED.items()}
     return dict(sorted((failed | refused | TOLD).items()))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from dataclasses import replace
 
-from gateway.provider.simulator.connection import BrokenError, DroppedError
+from gateway.provider.simulator.connection import DroppedError
 from gateway.provider.simulator.exchange import Exchange
 from gateway.provider.simulator.faults import Rule
 from gateway.provider.simulator.replies import (
@@ -28,7 +27,7 @@ async def instead(rule: Rule, exchange: Exchange) -> Reply:
         raise DroppedError(reset=rule.param("reset"))
     await exchange.connection.drain()
     if rule.action == "hang_before":
-        await hang(exchange, rule.param("seconds"))
+        await exchange.connection.wait(exchange.clock, rule.param("seconds"))
         raise DroppedError
     return spoilt(rule, Reply(200), exchange)
 
@@ -40,7 +39,7 @@ async def afterwards(rule: Rule, reply: Reply, exchange: Exchange) -> Reply:
         raise DroppedError(reset=rule.param("reset"))
     if rule.action == "hang_after_accept":
         await exchange.connection.drain()
-        await hang(exchange, rule.param("seconds"))
+        await exchange.connection.wait(exchange.clock, rule.param("seconds"))
         return reply
     return spoilt(rule, reply, exchange)
 
@@ -60,20 +59,6 @@ def spoilt(rule: Rule, reply: Reply, exchange: Exchange) -> Reply:
         case _:
             slow = Pace(-1, rule.param("rate"), rule.param("stall_after"), rule.param("stall"))
             return replace(reply, pace=slow)
-
-
-async def hang(exchange: Exchange, seconds: float) -> None:
-    """No word for that long (of our clock), or until the peer has had enough."""
-    over = asyncio.ensure_future(exchange.clock.pause(seconds))
-    gone = asyncio.ensure_future(exchange.connection.gone())
-    try:
-        await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not over.done():
-            raise BrokenError
-    finally:
-        over.cancel()
-        gone.cancel()
-        await asyncio.gather(over, gone, return_exceptions=True)
 
 
 def _status(rule: Rule, exchange: Exchange) -> Reply:

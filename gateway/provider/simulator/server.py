@@ -30,6 +30,7 @@ from gateway.provider.simulator.replies import RefusedError, Reply
 from gateway.provider.simulator.router import operate, refusal
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,100}")
+MOST_TEXT = 1000  # of a request's words in the ledger
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 DEFAULTS = Settings()
 log = structlog.get_logger()
@@ -47,8 +48,7 @@ class Simulator:
         self.url = ""
         self.operations = (*family_a.OPERATIONS, *family_b.OPERATIONS)
         self._control = Control(self)
-        self._outside = Outside(remote_hooks=settings.remote_hooks)
-        self._sender = HookSender(self.clock, self._outside)
+        self._sender = HookSender(self.clock, Outside(remote_hooks=settings.remote_hooks))
         self._server: asyncio.Server | None = None
         self._peers: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
@@ -79,7 +79,6 @@ class Simulator:
             self._server = None
         if not keep:
             await self.account.close()
-            await self._outside.close()
 
     @property
     def ledger(self) -> Ledger:
@@ -146,6 +145,7 @@ class Simulator:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - streams run us in one
         self._peers.add(task)
+        task.add_done_callback(self._peers.discard)
         connection = Connection(reader, writer, self.settings.max_body)
         try:
             await self._converse(connection)
@@ -154,13 +154,13 @@ class Simulator:
         except BrokenError as broken:
             with suppress(BrokenError, h11.LocalProtocolError):
                 await connection.refuse(broken.status, self.clock)
+                await connection.linger()
         except asyncio.CancelledError:  # only `stop` cancels us, and it waits
             connection.drop(reset=True)
         except Exception as error:
             log.exception("connection_failed", error=repr(error))
         finally:
             await connection.close()
-            self._peers.discard(task)
 
     async def _converse(self, connection: Connection) -> None:
         while (request := await connection.request()) is not None:
@@ -206,9 +206,7 @@ class Simulator:
         return await operate(exchange, self._control.operations)
 
     async def _send(self, exchange: Exchange, reply: Reply) -> None:
-        if not exchange.connection.too_big:
-            with suppress(RefusedError):  # too big after all: answered, then hung up on
-                await exchange.connection.drain()
+        await exchange.connection.drain()
         named = (*reply.headers, ("x-request-id", exchange.request_id))
         await exchange.connection.send(replace(reply, headers=named), self.clock)
 
@@ -232,8 +230,8 @@ def _seen(exchange: Exchange) -> Seen:
     return Seen(
         at=exchange.clock.now(),
         method=request.method,
-        path=redacted(request.path, secrets),
-        query=redacted_query(request.query, secrets),
-        request_id=redacted(request.headers.get("x-request-id", ""), secrets),
-        user_agent=redacted(request.headers.get("user-agent", ""), secrets),
+        path=redacted(request.path, secrets)[:MOST_TEXT],
+        query=redacted_query(request.query, secrets)[:MOST_TEXT],
+        request_id=redacted(request.headers.get("x-request-id", ""), secrets)[:MOST_TEXT],
+        user_agent=redacted(request.headers.get("user-agent", ""), secrets)[:MOST_TEXT],
     )

@@ -1,0 +1,104 @@
+"""The daemon is killed with SIGKILL at random moments under load. Nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import smtplib
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.house import House, house, wait_for
+from tests.make import pdf
+
+KILLS = int(os.environ.get("FAX_KILLS", "30"))
+SENDERS = 3
+
+
+class Sender(threading.Thread):
+    """A mail client that keeps what was acknowledged, and tries the rest again like a real one."""
+
+    def __init__(self, home: House, number: int, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.home, self.number, self.stop = home, number, stop
+        self.acknowledged: dict[str, str] = {}  # called number → Message-ID
+        self.document = pdf(1)
+
+    def run(self) -> None:
+        count = 0
+        while not self.stop.is_set():
+            count += 1
+            number = f"+1415{200 + self.number}{count:04}"
+            if number.endswith(("0013", "0009", "0006", "0007", "0012", "0011")):
+                continue  # numbers with which the simulator loses or refuses faxes on purpose
+            while not self.stop.is_set():
+                try:
+                    self.home.send(f"{number}@fax.local", content=self.document, subject=number)
+                except (OSError, smtplib.SMTPException, AssertionError):
+                    time.sleep(0.05)  # no 250: the client keeps the mail and comes again
+                    continue
+                self.acknowledged[number] = number
+                break
+            time.sleep(0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    seed = int(os.environ.get("FAX_SEED", str(random.randrange(1 << 30))))
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    with house(tmp_path, settings={"INBOUND_POLL_INTERVAL": "300ms"}) as home:
+        stop = threading.Event()
+        senders = [Sender(home, n, stop) for n in range(SENDERS)]
+        for sender in senders:
+            sender.start()
+        injected = set()
+        for _ in range(KILLS):
+            injected.add(home.inject(pdf(1)))
+            time.sleep(chance.uniform(0.05, 1.2))
+            home.daemon.end(signal.SIGKILL)
+            home.start()
+        stop.set()
+        for sender in senders:
+            sender.join(30)
+        settle(home, {n for s in senders for n in s.acknowledged}, injected)
+
+
+def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
+    """Run to quiet, then hold the three ledgers against each other."""
+
+    def quiet() -> bool:
+        faxes = home.faxes()
+        inbound = [f for f in faxes if f["direction"] == "inbound"]
+        done = all(f["state"] == "closed" for f in faxes)
+        return done and {f["provider_id"] for f in inbound} >= injected
+
+    try:
+        wait_for(quiet, "every fax to close", patience=120)
+    except AssertionError:
+        open_faxes = [f for f in home.faxes() if f["state"] != "closed"]
+        raise AssertionError(f"still open: {open_faxes}") from None
+    dialled = Counter(job["to_number"] for job in home.jobs())
+    assert acknowledged <= set(dialled), f"lost: {acknowledged - set(dialled)}"
+    doubled = {number for number, count in dialled.items() if count > 1}
+    assert not doubled, f"faxed twice: {doubled}"
+
+    mails = home.mails()
+    copies = Counter(mail["message_id"] for mail in mails)
+    extra = sum(count - 1 for count in copies.values())
+    assert extra <= KILLS, f"{extra} extra copies in {KILLS} kills"
+    delivered = [m for m in mails if "office@example.com" in m["recipients"]]
+    assert len({m["message_id"] for m in delivered}) == len(injected), "one mail a received fax"
+    told = {m["message_id"] for m in mails if "ann@example.com" in m["recipients"]}
+    outbound = [f for f in home.faxes() if f["direction"] == "outbound"]
+    assert len(told) == len(outbound), "every sender is told of each fax once"
+    print(
+        f"{KILLS} kills, {len(acknowledged)} mails acknowledged, {len(outbound)} faxes, "
+        f"{len(injected)} received, {extra} extra copies of a mail"
+    )

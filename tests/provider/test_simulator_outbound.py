@@ -1,0 +1,145 @@
+"""How outbound faxes live and end, by the last four digits of the called number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.provider.simulator import Timing
+from tests.make import pdf
+from tests.provider.sandbox import FAXES, PROMPT, TO, sandbox, submit, submitted
+
+pytestmark = pytest.mark.anyio
+LONG = 7 * 3600.0
+
+
+async def details(client: httpx.AsyncClient, fax_id: str) -> dict[str, Any]:
+    reply = await client.get(f"{FAXES}/{fax_id}")
+    return dict(reply.json()["data"]) if reply.status_code == 200 else {"status": "gone"}
+
+
+async def test_words_in_their_order() -> None:
+    timing = Timing(t_accept=0, t_queue=0, t_convert=100, t_dial=8, t_negotiate=10, t_page=30)
+    async with sandbox(timing=timing) as (sim, client):
+        fax_id = await submitted(client, pdf(2))
+        words = []
+        for seconds in (0, 90, 20, 70):  # 2 pages are on the line for 78 s
+            sim.advance(seconds)
+            words.append((await details(client, fax_id))["status"])
+        assert words == ["processing", "processing", "sending", "sent"]
+        assert (await details(client, fax_id))["duration"] == 78
+
+
+async def test_a_fax_waits_in_the_queue_at_most_so_long() -> None:
+    timing = Timing(t_accept=0, t_queue=1000, t_convert=1)
+    async with sandbox(timing=timing, seed=5) as (sim, client):
+        fax_id = await submitted(client, pdf())
+        assert (await details(client, fax_id))["status"] == "pending"
+        sim.advance(1000.5)
+        assert (await details(client, fax_id))["status"] != "pending"
+
+
+@pytest.mark.parametrize(
+    ("tail", "word", "error"),
+    [
+        ("0000", "sent", None),
+        ("0001", "failed", "The line is busy"),
+        ("0002", "failed", "The line is busy"),
+        ("0003", "failed", "No answer"),
+        ("0004", "failed", "The far end is not a fax machine"),
+        ("0005", "failed", "The call dropped prematurely on page 2"),
+        ("0006", "pending", None),
+        ("0007", "sent", None),
+        ("0008", "sent", None),
+        ("0009", "gone", None),
+        ("0010", "failed", "invalid fax cid number: +14155550100"),
+        ("0014", "failed", None),
+        ("0015", "sent", None),
+        ("0123", "sent", None),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 0.001, 0.0])
+async def test_endings(tail: str, word: str, error: str | None, scale: float) -> None:
+    async with sandbox(time_scale=scale) as (sim, client):
+        fax_id = await submitted(client, pdf(3), f"+1415555{tail}")
+        sim.advance(LONG)
+        told = await details(client, fax_id)
+        assert told["status"] == word
+        assert told.get("error") == error
+        listed = {row["id"]: row for row in (await client.get(FAXES)).json()["data"]}
+        assert (fax_id in listed) == (word != "gone")
+        assert "error" not in listed.get(fax_id, {})
+        if tail == "0015":
+            assert (told["pages"], listed[fax_id]["pages"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("tail", "after", "word"),
+    [
+        ("0007", 5 * 3600, "sending"),
+        ("0008", 10, "Fax negotiated at 14400"),
+        ("0009", 1, "processing"),
+        ("0015", 10, "sending"),
+    ],
+)
+async def test_on_the_way(tail: str, after: float, word: str) -> None:
+    async with sandbox() as (sim, client):
+        fax_id = await submitted(client, pdf(3), f"+1415555{tail}")
+        sim.advance(after)
+        told = await details(client, fax_id)
+        assert (told["status"], told["pages"]) == (word, 3)
+
+
+async def test_busy_once_is_free_for_the_next_fax() -> None:
+    async with sandbox(time_scale=0) as (_, client):
+        words = [
+            (await details(client, await submitted(client, pdf(), "+14155550001")))["status"]
+            for _ in range(3)
+        ]
+        assert words == ["failed", "sent", "sent"]
+
+
+async def test_provider_that_redials_itself() -> None:
+    async with sandbox(calls=2) as (sim, client):
+        fax_id = await submitted(client, pdf(), "+14155550001")
+        words = []
+        for seconds in (5, 10, 300, 60):
+            sim.advance(seconds)
+            words.append((await details(client, fax_id))["status"])
+        assert words == ["sending", "pending", "sending", "sent"]
+        busy = await submitted(client, pdf(), "+14155550002")
+        sim.advance(LONG)
+        assert (await details(client, busy))["duration"] == 16
+
+
+async def test_accepted_but_never_stored() -> None:
+    async with sandbox(time_scale=0) as (sim, client):
+        reply = await submit(client, pdf(), "+14155550013")
+        assert reply.status_code == 202
+        assert (await details(client, reply.json()["data"]["id"]))["status"] == "gone"
+        assert (await client.get(FAXES)).json()["data"] == []
+        assert not sim.ledger.stored
+
+
+async def test_lines_are_few() -> None:
+    async with sandbox(max_outbound=2) as (sim, client):
+        ids = [await submitted(client, pdf()) for _ in range(5)]  # 48 s each
+
+        async def words() -> list[str]:
+            return [(await details(client, fax_id))["status"] for fax_id in ids]
+
+        sim.advance(10)
+        assert await words() == ["sending"] * 2 + ["pending"] * 3
+        sim.advance(48)
+        assert await words() == ["sent"] * 2 + ["sending"] * 2 + ["pending"]
+        sim.advance(96)
+        assert await words() == ["sent"] * 5
+
+
+async def test_dates_stay_near_the_truth_whatever_the_scale() -> None:
+    async with sandbox(time_scale=0, timing=PROMPT) as (sim, client):
+        reply = await submit(client, pdf(), TO)
+        assert abs(sim.clock.now() - sim.ledger.stored[0].at) < 10
+        assert reply.headers["date"].endswith("GMT")

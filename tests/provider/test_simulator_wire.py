@@ -1,0 +1,254 @@
+"""What arrives on the wire may be anything; the simulator answers or hangs up, and lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.provider.simulator import Settings, Simulator, run_simulator
+from gateway.provider.simulator.documents import Shelf
+from gateway.provider.simulator.forms import Form
+from gateway.provider.simulator.replies import RefusedError
+from gateway.provider.simulator.serve import address
+from tests.make import pdf
+from tests.provider.sandbox import FAXES, TOKEN, sandbox, submit
+
+pytestmark = pytest.mark.anyio
+
+
+async def said(sim: Simulator, content: bytes, *, end: bool = True) -> bytes:
+    """Everything the simulator answers to these bytes."""
+    url = httpx.URL(sim.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(content)
+    if end:
+        writer.write_eof()
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+LONG = b"x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", b""),
+        (b"\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),  # TLS
+        (b"hello\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),  # no Host
+        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", b"404"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x", b"400"),
+        (b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET //x HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", b"4"),
+        (b"GET /?%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"&".join([b"a=b"] * 200)), b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % LONG, b"431"),
+        (b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % LONG, b"431"),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nshort", b""),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", b"501"),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"400"),
+        (
+            b"GET /v2 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            b"404",
+        ),
+        (b"GET /v2 HTTP/1.0\r\n\r\n", b"404"),
+        (b"HEAD /v2 HTTP/1.1\r\nHost: x\r\n\r\n", b"404"),
+    ],
+)
+async def test_not_quite_http(content: bytes, status: bytes) -> None:
+    async with sandbox() as (sim, client):
+        answer = await said(sim, content)
+        assert answer.startswith(b"HTTP/1.1 " + status if status else b"")
+        assert bool(answer) == bool(status)
+        assert (await client.get(FAXES)).status_code == 200
+
+
+async def test_half_a_body_stores_nothing() -> None:
+    async with sandbox() as (sim, _):
+        head = f"PUT {FAXES} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: sandbox-token\r\n"
+        form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 900000\r\n\r\n"
+        part = '--b\r\nContent-Disposition: form-data; name="document"\r\n\r\n%PDF-'
+        assert await said(sim, (head + form + part).encode()) == b""
+        assert not sim.ledger.stored
+        assert not list(sim.account.shelf._directory.iterdir())
+
+
+async def test_expect_100_continue() -> None:
+    async with sandbox() as (sim, _):
+        body = b'{"data": {"api_key": "sandbox-key"}}'
+        head = f"PUT /v2/api_auth HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        close = "Connection: close\r\nExpect: 100-continue\r\n\r\n"
+        url = httpx.URL(sim.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write((head + close).encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+        writer.write(body)
+        assert (await reader.read()).startswith(b"HTTP/1.1 201")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_chunked_and_pipelined() -> None:
+    async with sandbox() as (sim, _):
+        one = b"PUT /v2/api_auth HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunks = b'13\r\n{"data": {"api_key"\r\n11\r\n: "sandbox-key"}}\r\n0\r\n\r\n'
+        answer = await said(sim, (one + chunks) * 3)
+        assert answer.count(b"HTTP/1.1 201") == 3
+
+
+async def test_one_connection_serves_many_requests() -> None:
+    async with sandbox() as (sim, _):
+        limits = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(base_url=sim.url, headers=TOKEN, limits=limits) as client:
+            for _ in range(50):
+                assert (await client.get(FAXES)).status_code == 200
+        assert len(sim._peers) <= 2
+
+
+async def test_a_body_has_an_end() -> None:
+    async with sandbox(max_body=1_000_000) as (sim, client):
+        for size, status in ((900_000, 202), (1_100_000, 413), (9_000_000, 413)):
+            reply = await submit(client, pdf() + b"x" * size)
+            assert reply.status_code == status
+        assert len(sim.ledger.stored) == 1
+
+
+async def test_a_broken_operation_is_a_500() -> None:
+    async with sandbox() as (sim, client):
+        fax_id = await sim.inject("1", "2", pdf(), announce=False)
+        sim.account.inbound[fax_id].document.path.unlink()
+        reply = await client.get(f"/v2/fax/received/{fax_id}/download")
+        assert reply.status_code == 500
+        assert sim.ledger.downloads.now == 0
+        assert (await client.get(FAXES)).status_code == 200
+
+
+# forms
+
+
+def fill(form: Form, body: bytes, step: int) -> None:
+    for at in range(0, len(body), step):
+        form.feed(body[at : at + step])
+    form.finish()
+
+
+BODY = (
+    b"preamble\r\n--b\r\n"
+    b'Content-Disposition: form-data; name="to_number"\r\n\r\n+1\r\n--b\r\n'
+    b'content-disposition: form-data; name=document; filename="a%22b\\".pdf"\r\n'
+    b"Content-Type: application/pdf\r\n\r\n%PDF-\r\n--\r\n-b\r--b\r\n--b--\r\nepilogue"
+)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 1000])
+async def test_forms_in_any_pieces(step: int) -> None:
+    shelf = Shelf()
+    form = Form('multipart/form-data; charset=x; boundary="b"', shelf)
+    fill(form, BODY, step)
+    document = await form.uploads["document"].keep()
+    assert form.fields == {"to_number": "+1"}
+    assert document.name == 'a"b".pdf'
+    assert form.uploads["document"].declared == "application/pdf"
+    form.discard()
+    assert document.read() == b"%PDF-\r\n--\r\n-b\r--b"
+    shelf.clear()
+    assert not document.path.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"--b",
+        b"--b\r\n\r\n",
+        b"--bx\r\n",
+        b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--",
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nx',
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--b-x',
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 2 + b"--b--",
+        b"--b\r\nX: " + b"x" * 20_000,
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"x" * 70_000,
+        b"".join(
+            b'--b\r\nContent-Disposition: form-data; name="%d"\r\n\r\nx\r\n' % at
+            for at in range(60)
+        ),
+    ],
+)
+def test_broken_forms(body: bytes) -> None:
+    form = Form("multipart/form-data; boundary=b", Shelf())
+    with pytest.raises(RefusedError):
+        fill(form, body, 1000)
+
+
+# as a program
+
+
+def test_it_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    program = (
+        "import asyncio; from gateway.provider.simulator import run_simulator;"
+        "asyncio.run(run_simulator('127.0.0.1:0'))"
+    )
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environ
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.match(
+            r"simulator ready url=(\S+) account=acct_sandbox token=sandbox-token", line
+        )
+        assert found, line
+        fields = {"to_number": "+14155550123", "from_number": "+14155550100"}
+        reply = httpx.put(found[1] + FAXES, data=fields, files={"document": pdf()}, headers=TOKEN)
+        assert reply.status_code == 202
+        assert list(tmp_path.iterdir())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_taken_port_is_an_error() -> None:
+    async with sandbox() as (sim, _):
+        with pytest.raises(OSError, match="in use"):
+            await run_simulator(sim.url.removeprefix("http://"))
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [
+        ("127.0.0.1:8443", ("127.0.0.1", 8443)),
+        ("[::1]:0", ("::1", 0)),
+        ("localhost:80", ("localhost", 80)),
+    ],
+)
+def test_address(listen: str, expected: tuple[str, int]) -> None:
+    assert address(listen) == expected
+
+
+@pytest.mark.parametrize("listen", ["", "8443", ":8443", "x:", "x:y", "x:70000", "x:-1"])
+def test_address_that_is_none(listen: str) -> None:
+    with pytest.raises(ValueError, match="not host:port"):
+        address(listen)
+
+
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf")])
+def test_time_scale_that_is_none(scale: float) -> None:
+    with pytest.raises(ValueError, match="time scale"):
+        Simulator(Settings(time_scale=scale))
