@@ -20,8 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from gateway.committer import Committer
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Kind(StrEnum):
@@ -37,9 +40,19 @@ class FsyncError(OSError):
     """The disk did not take what it was given: nothing on it can be vouched for any more."""
 
 
+class Unfinished(Protocol):
+    """A part whose writer left the end to the spool's thread: one hand-over less for each mail."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def finish(self) -> int:
+        """Write what is left; returns the open file, which the spool makes durable and closes."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Keep:
-    part: Path
+    part: Path | Unfinished
     names: tuple[Path, ...]
 
 
@@ -69,8 +82,11 @@ class Spool:
         """A fresh name for a file that somebody is about to write."""
         return self.incoming / secrets.token_hex(16)
 
-    async def keep(self, part: Path, names: Sequence[tuple[str, Kind]]) -> None:
-        """Make a written part durable under all these names (hard links); the part is gone then."""
+    async def keep(self, part: Path | Unfinished, names: Sequence[tuple[str, Kind]]) -> None:
+        """Make a part durable under all these names (hard links); the part is gone then.
+
+        Raises what `finish` of an unfinished one raises: then nothing was kept.
+        """
         await self._committer(_Keep(part, tuple(self.path(*name) for name in names)))
 
     async def drop(self, fax: str, kinds: Sequence[Kind] = tuple(Kind)) -> None:
@@ -109,7 +125,7 @@ class Spool:
             try:
                 _make_durable(keep)
                 outcomes.append(None)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - it is that one caller's
                 outcomes.append(error)
                 if isinstance(error, FsyncError):
                     self._break()
@@ -125,7 +141,10 @@ class Spool:
 
 
 def _make_durable(keep: _Keep) -> None:
-    descriptor = os.open(keep.part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if isinstance(keep.part, Path):
+        path, descriptor = keep.part, os.open(keep.part, _READ)
+    else:
+        path, descriptor = keep.part.path, keep.part.finish()
     try:
         _fsync(descriptor)
     finally:
@@ -133,8 +152,8 @@ def _make_durable(keep: _Keep) -> None:
     first, *others = keep.names
     for name in others:
         name.unlink(missing_ok=True)
-        os.link(keep.part, name)
-    keep.part.rename(first)
+        os.link(path, name)
+    path.rename(first)
 
 
 def sync_directory(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How much a PDF's streams unpack to, found out with a hard stop; and what must not stay in them."""
+"""How much a PDF's streams unpack to, found out with a hard stop; keys that reach outside go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.document.refusal import too_large
 ONE_STREAM = 64 << 20  # bytes unpacked, of one content stream, font or table
 ALL_STREAMS = 192 << 20
 IMAGE_PIXELS = 150_000_000  # of one image: a Letter sheet at 1,200 dpi has 135 million
-IMAGE_BYTES = 180 << 20
+IMAGE_BYTES = 256 << 20
 STEP = 1 << 20
 FOREIGN_KEYS = (
     *("/F", "/FFilter", "/FDecodeParms"),  # the bytes are in another file

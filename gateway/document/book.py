@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pikepdf import Dictionary, Name, ObjectStreamMode, Pdf
+from pikepdf import Dictionary, Name, ObjectStreamMode, Page, Pdf, Stream
 
 from gateway.document.image import Picture
 from gateway.document.sheet import Sheet
@@ -22,10 +22,10 @@ def add_picture(book: Pdf, picture: Picture, sheet: Sheet) -> None:
         Resources=Dictionary(XObject=Dictionary(P=_image(book, picture))),
         Contents=book.make_stream(drawing.encode()),
     )
-    book.pages.append(book.make_indirect(page))
+    book.pages.append(Page(book.make_indirect(page)))
 
 
-def _image(book: Pdf, picture: Picture) -> Dictionary:
+def _image(book: Pdf, picture: Picture) -> Stream:
     image = book.make_stream(
         picture.content,
         Type=Name.XObject,

@@ -60,12 +60,14 @@ def _answer(line: Mapping[str, Any], work: Path, pipe: int) -> dict[str, Any]:
         return {"retry": str(error)}
     except MemoryError:
         return {"refused": "", "cause": str(Cause.LIMIT)}  # the daemon knows the file's name
-    except OSError as error:
-        if error.errno in OUR_DISK:
-            return {"retry": f"the disk does not take the pages: {error.strerror}"}
-        return {"bug": traceback.format_exc(limit=-4)[-2000:]}
-    except Exception:  # noqa: BLE001 - it travels to the daemon, which raises it there
-        return {"bug": traceback.format_exc(limit=-4)[-2000:]}
+    except Exception as error:  # noqa: BLE001 - it travels to the daemon, which raises it there
+        return _trouble(error)
+
+
+def _trouble(error: Exception) -> dict[str, Any]:
+    if isinstance(error, OSError) and error.errno in OUR_DISK:
+        return {"retry": f"the disk does not take the pages: {error.strerror}"}
+    return {"bug": "".join(traceback.format_exception(error, limit=-4))[-2000:]}
 
 
 def _do(line: Mapping[str, Any], work: Path, pipe: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A received fax: is it what the provider says, does it open, how many pages has it. In the child."""
+"""A received fax: is it a document, does it open, how many pages has it. Runs in the child."""
 
 from __future__ import annotations
 

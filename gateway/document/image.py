@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from gateway.document.refusal import damaged, reading, too_large, too_many_pages
 from gateway.mail.sniff import Kind
@@ -57,7 +57,7 @@ def pictures(path: Path, kind: Kind, title: str, most: int) -> Iterator[Picture]
             raise damaged(title)
 
 
-def _frames(image: Image.Image, kind: Kind, title: str) -> Iterator[None]:
+def _frames(image: ImageFile.ImageFile, kind: Kind, title: str) -> Iterator[None]:
     """Each page in turn; only a TIFF has more than one (an animation is its first picture)."""
     if kind is not Kind.TIFF:
         yield
@@ -75,7 +75,7 @@ def _frames(image: Image.Image, kind: Kind, title: str) -> Iterator[None]:
             raise damaged(title)
 
 
-def _picture(image: Image.Image, kind: Kind, title: str) -> Picture:
+def _picture(image: ImageFile.ImageFile, kind: Kind, title: str) -> Picture:
     if kind is Kind.JPEG:
         _draft(image)
     if image.width * image.height > MOST_PIXELS:
@@ -134,7 +134,7 @@ def _turns(image: Image.Image) -> bool:
     return image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
 
 
-def _draft(image: Image.Image) -> None:
+def _draft(image: ImageFile.ImageFile) -> None:
     """Let the JPEG decoder leave out what no fax can show."""
     longest = max(image.size)
     if longest > 2 * 3400:  # a Letter sheet at 300 dpi is 3,300 pixels long
@@ -151,7 +151,7 @@ def _dpi(image: Image.Image, kind: Kind) -> tuple[float, float]:
     return UNKNOWN_DPI, UNKNOWN_DPI
 
 
-def _g4_strip(image: Image.Image) -> bytes:
+def _g4_strip(image: ImageFile.ImageFile) -> bytes:
     """The page's one strip of T.6 code; empty when it has another form and must be packed anew."""
     tags = _tags(image)
     strips, sizes = tags.get(_STRIPS, ()), tags.get(_STRIP_SIZES, ())
@@ -173,9 +173,12 @@ def _grey(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         return _scaled(image)
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa", "RGBA"):
-        clear = image.convert("RGBA")
+        straight = image.convert(image.mode.upper()) if image.mode in ("La", "RGBa") else image
+        clear = straight.convert("RGBA")
         white = Image.new("RGBA", clear.size, "white")
         return Image.alpha_composite(white, clear).convert("L")
+    if image.mode == "LAB":
+        return image.getchannel(0)
     return image.convert("RGB").convert("L") if image.mode in ("CMYK", "P") else image.convert("L")
 
 

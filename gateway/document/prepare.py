@@ -31,7 +31,12 @@ def prepare(task: PrepareTask, work: Path, now_at: Say) -> Prepared:
     letter = read_letter(task.message, work)
     book = Pdf.new()
     if _text_is_faxed(letter, task.body):
-        _add(book, task, "the text of the mail", text_pages(_head(letter, task), letter.text, task.paper))
+        _add(
+            book,
+            task,
+            "the text of the mail",
+            text_pages(_head(letter, task), letter.text, task.paper),
+        )
     for part in letter.parts:
         now_at(part.title)
         _add_part(book, part, task)
@@ -100,5 +105,7 @@ def _add(book: Pdf, task: PrepareTask, title: str, source: Path | bytes) -> None
 def _nothing(letter: Letter) -> str:
     """Why there is no page."""
     if letter.skipped:
-        return f"There is nothing to fax: all the mail has is left out ({'; '.join(letter.skipped)})."
+        return (
+            f"There is nothing to fax: all the mail has is left out ({'; '.join(letter.skipped)})."
+        )
     return "There is nothing to fax: the mail has no text and no document. Please attach a PDF."

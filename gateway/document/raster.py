@@ -14,10 +14,11 @@ from PIL import Image
 from gateway.document.refusal import damaged, reading
 from gateway.errors import Cause, PermanentError
 
-THUMBNAIL_PIXELS = 300  # of the longer side
+PROOF_PIXELS = 600  # of the longer side
+THUMBNAIL_PIXELS = 300  # the same page, smoothed
 THUMBNAIL_BYTES = 30_000
 PROOF_SECONDS = 8.0  # CPU: pages beyond are believed
-_PAINTS = re.compile(rb"(?<![\w/])(Tj|TJ|'|\"|f\*?|F|B\*?|b\*?|S|s|sh|Do|EI)(?![\w*])")
+_PAINTS = re.compile(rb"(?<![\w/])(Tj|TJ|'|\"|f\*?|F|B\*?|b\*?|S|s|sh|EI)(?![\w*])")
 
 
 def prove(document: Path, thumbnail: Path, title: str) -> None:
@@ -26,10 +27,10 @@ def prove(document: Path, thumbnail: Path, title: str) -> None:
         pdf = pypdfium2.PdfDocument(document)
         started, shows = time.process_time(), False
         for number in range(len(pdf)):
-            image = draw(pdf, number, THUMBNAIL_PIXELS)
+            image = draw(pdf, number, PROOF_PIXELS)
             shows = shows or has_ink(image)
             if not number:
-                thumbnail.write_bytes(_small_png(image))
+                thumbnail.write_bytes(_small_png(image.reduce(PROOF_PIXELS // THUMBNAIL_PIXELS)))
             if time.process_time() - started > PROOF_SECONDS:
                 break
         pdf.close()
@@ -47,25 +48,32 @@ def draw(pdf: pypdfium2.PdfDocument, number: int, longest: int) -> Image.Image:
     width, height = page.get_size()
     if width <= 0 or height <= 0:
         raise damaged("the document")
-    image = page.render(scale=longest / max(width, height), grayscale=True).to_pil()
+    image: Image.Image = page.render(scale=longest / max(width, height), grayscale=True).to_pil()
     page.close()
     return image.convert("L")
 
 
 def has_ink(image: Image.Image) -> bool:
-    darkest, _ = image.getextrema()
-    return isinstance(darkest, int) and darkest < 255
+    return any(image.histogram()[:255])
 
 
 def _wants_ink(document: Path) -> bool:
-    """Whether any page paints at all: an empty page may well be meant."""
+    """Whether anything in it paints: an empty page may well be meant."""
     with pikepdf.open(document) as pdf:
-        for page in pdf.pages:
-            page.contents_coalesce()
-            content = page.obj.get("/Contents")
-            if isinstance(content, pikepdf.Stream) and _PAINTS.search(content.read_bytes()):
-                return True
-    return False
+        if any(_paints(page.obj.get("/Contents")) for page in pdf.pages):
+            return True
+        forms = (thing for thing in pdf.objects if isinstance(thing, pikepdf.Stream))
+        return any(
+            thing.get("/Subtype") == pikepdf.Name.Image
+            or (thing.get("/Subtype") == pikepdf.Name.Form and _paints(thing))
+            for thing in forms
+        )
+
+
+def _paints(content: pikepdf.Object | None) -> bool:
+    if isinstance(content, pikepdf.Array):
+        return any(_paints(piece) for piece in list(content))
+    return isinstance(content, pikepdf.Stream) and bool(_PAINTS.search(content.read_bytes()))
 
 
 def _small_png(image: Image.Image) -> bytes:

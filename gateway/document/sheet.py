@@ -22,9 +22,9 @@ def natural(width: float, height: float) -> Sheet:
 
 
 def on_paper(width: float, height: float, paper: str) -> Sheet:
-    """On the paper, turned when the picture lies; shrunk when it is too big, never blown up."""
+    """On the paper, turned when a lying picture needs it; shrunk if too big, never blown up."""
     across, down = PAPERS[paper]
-    if width > height:
+    if width > height and width > across * FULL:
         across, down = down, across
     scale = min(1.0, across / width, down / height)
     width, height = width * scale, height * scale

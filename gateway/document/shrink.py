@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pypdfium2
-from PIL import Image
 from pikepdf import Pdf
 
 from gateway.document.book import add_picture, write
 from gateway.document.image import Picture, g4, jpeg
 from gateway.document.raster import draw
 from gateway.document.refusal import reading, too_large
-from gateway.document.sheet import natural, on_paper
+from gateway.document.sheet import natural
 
 FAX_DPI = 204
 LONGEST = 14 * FAX_DPI  # pixels: a Legal sheet
@@ -22,7 +21,7 @@ QUALITY = 45
 
 
 def shrink(document: Path, title: str, most: int) -> int:
-    """Replace the document by drawings of its pages; its new size. PermanentError: still too big."""
+    """Replace the document by drawings of its pages; its size. PermanentError: still too big."""
     with reading(title):
         pdf, book = pypdfium2.PdfDocument(document), Pdf.new()
         for number in range(len(pdf)):

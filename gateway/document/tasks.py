@@ -1,4 +1,4 @@
-"""What is asked of the child and what it answers. The answer is untrusted: each field is checked."""
+"""What is asked of the child and what it answers; each field of an untrusted answer is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text becomes pages: typst sets what a mail says. Data goes in as JSON, so nothing in it is code."""
+"""Text becomes pages: typst sets what a mail says, as JSON data, so nothing in it is code."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import functools
 import json
 import re
 from importlib import resources
-from pathlib import Path
 
-import fontpkg_noto_sans
 import typst
 
 from gateway.document.sheet import PAPERS
@@ -21,10 +19,8 @@ TYPST_PAPERS = {"letter": "us-letter", "a4": "a4"}
 @functools.cache
 def fonts() -> typst.Fonts:
     """Our own font first, then whatever the machine has for the other scripts."""
-    own = Path(fontpkg_noto_sans.__file__).parent / "files"
-    return typst.Fonts(
-        include_system_fonts=True, include_embedded_fonts=False, font_paths=[str(own)]
-    )
+    own = str(resources.files("fontpkg_noto_sans").joinpath("files"))
+    return typst.Fonts(include_system_fonts=True, include_embedded_fonts=False, font_paths=[own])
 
 
 @functools.cache

@@ -99,13 +99,14 @@ class Workshop:
         async with self._at_once:
             server = await self._running()
             end = await self._run(server, task)
-        *before, last = [{}, {}, *answers_of(end["output"])]
-        name = next((line["at"] for line in reversed(before) if "at" in line), last.get("at", ""))
-        return _read_end(end, last, _speakable(name), last_try=last_try)
+        said = answers_of(end["output"])
+        name = next((line["at"] for line in reversed(said) if "at" in line), "")
+        return _read_end(end, said[-1] if said else {}, _speakable(name), last_try=last_try)
 
     async def _run(self, server: _Server, task: PrepareTask | InspectTask) -> dict[str, Any]:
         number = next(self._numbers)
-        server.waiting[number] = answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        server.waiting[number] = answer
         try:
             _order(server, {"id": number, "task": task_line(task)})
             return await answer
@@ -209,8 +210,8 @@ def _read_end(
     end: Mapping[str, Any], last: Mapping[str, Any], name: str, *, last_try: bool
 ) -> dict[str, Any]:
     match last:
-        case {"done": dict(done)}:
-            return done
+        case {"done": dict()}:
+            return dict(last["done"])
         case {"refused": "", "cause": _}:
             raise PermanentError(_too_much(name, "needs too much memory"), Cause.LIMIT)
         case {"refused": str(reason), "cause": str(cause)}:

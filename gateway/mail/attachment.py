@@ -11,8 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gateway.errors import Cause, PermanentError
-from gateway.mail import headers
-from gateway.mail.mime import Container
+from gateway.mail.mime import MESSAGES, Container
 from gateway.mail.sniff import FAXABLE, PICTURES, Kind, describe, picture_size, sniff
 
 TINY = 100  # pixels: what is smaller both ways is a logo or a counter
@@ -88,7 +87,7 @@ class Raw:
 
     @property
     def title(self) -> str:
-        return self.name or f"part {self.index} of the mail ({self.declared})"
+        return self.name or f"An attachment without a name ({self.declared})"
 
     @property
     def ending(self) -> str:
@@ -103,8 +102,10 @@ def fate(raw: Raw, cited: frozenset[str]) -> tuple[Fate, Kind, str]:
 
     `cited` are the content ids that the mail's HTML shows inside its text.
     """
-    _refuse_closed(raw)
     kind = _kind(raw)
+    if _is_reported(raw):
+        return Fate.LEFT_OUT, kind, "part of a delivery report"
+    _refuse_closed(raw)
     if why := _left_out(raw, kind, cited):
         return Fate.LEFT_OUT, kind, why
     if kind in FAXABLE:
@@ -112,7 +113,7 @@ def fate(raw: Raw, cited: frozenset[str]) -> tuple[Fate, Kind, str]:
     if not raw.is_attachment and _is_readable(raw):
         if raw.declared == "text/html":
             return Fate.HTML, Kind.TEXT, ""
-        if raw.declared in ("text/plain", "text") or raw.declared.startswith("multipart/"):
+        if _is_text(raw):
             return Fate.BODY, Kind.TEXT, ""
     if raw.declared == "text/plain" and not _believed(raw) and _is_readable(raw):
         return Fate.DOCUMENT, Kind.TEXT, ""
@@ -139,23 +140,30 @@ def _believed(raw: Raw) -> str:
 # left out
 
 
+def _is_reported(raw: Raw) -> bool:
+    """What a report (RFC 6522) says by itself is its first part; the others are for machines."""
+    return raw.inside("multipart/report") and (
+        raw.index > 1 or any(raw.inside(kind) for kind in MESSAGES)
+    )
+
+
 def _left_out(raw: Raw, kind: Kind, cited: frozenset[str]) -> str:
-    if raw.inside("multipart/report") and (raw.index > 1 or raw.inside("message/rfc822")):
-        return "part of a delivery report"
     if kind in FAXABLE - PICTURES:
         return ""
     if _is_picture(raw, kind):
         return _ornament(raw, cited)
     if why := _LEFT_OUT.get(raw.declared) or _LEFT_OUT_ENDINGS.get(raw.ending):
         return why
-    if raw.declared not in ("text/plain", "text/html") and raw.containers:
-        if raw.containers[-1].type == "multipart/alternative":
-            return "another version of the mail's text"
+    inside = raw.containers[-1].type if raw.containers else ""
+    if inside == "multipart/alternative" and raw.declared not in ("text/plain", "text/html"):
+        return "another version of the mail's text"
     return "it is empty" if kind is Kind.EMPTY and not raw.name and not _is_text(raw) else ""
 
 
 def _is_text(raw: Raw) -> bool:
-    return raw.declared in ("text/plain", "text/html", "text")
+    return raw.declared in ("text/plain", "text/html", "text") or raw.declared.startswith(
+        "multipart/"  # one without parts is read as the text of the mail
+    )
 
 
 def _is_picture(raw: Raw, kind: Kind) -> bool:
@@ -197,7 +205,9 @@ def _refuse_closed(raw: Raw) -> None:
     if raw.inside("multipart/encrypted") or raw.declared in _ENCRYPTED:
         signed = raw.parameters.get("smime-type", "").lower() == "signed-data"
         what = "signed in a way that hides its content" if signed else "encrypted"
-        raise PermanentError(f"The mail is {what}. Please send it as an ordinary mail.", Cause.MEDIA)
+        raise PermanentError(
+            f"The mail is {what}. Please send it as an ordinary mail.", Cause.MEDIA
+        )
     if raw.declared == "message/external-body":
         raise PermanentError(
             f"{raw.title} is only a reference to a file elsewhere; please attach the file itself.",
@@ -211,21 +221,25 @@ def _unfit(raw: Raw, kind: Kind) -> str:
         return f"{raw.title} is empty; please send the file again."
     what = _what(raw)
     if believed:
-        return f"{raw.title} is called {believed} but is {what}; please send a real PDF."
+        return (
+            f"{raw.title} is called {believed} but is {what}; "
+            "please send the document itself as PDF."
+        )
     if what.startswith("an Outlook package"):
         return (
             f"{raw.title} is {what}: it hides the attachments. Please switch Outlook from "
             "Rich Text to HTML or plain text for this mail and send it again."
         )
-    return f"{raw.title} is {what}, which cannot be faxed; please send it as PDF."
+    return f"{raw.title} is {what}, and cannot be faxed; please send it as PDF."
 
 
 def _what(raw: Raw) -> str:
     what = describe(raw.head)
     if what == "an old Office file":
         return _OLD_OFFICE.get(raw.ending, what)
-    if raw.declared == "message/rfc822":
+    if raw.declared in MESSAGES:
         return "a mail that is packed"
     if what in ("plain text", "data of an unknown kind"):
-        return f"a file of the type {headers.clean(raw.declared, 60)}"
+        known = raw.declared not in _LABELS and raw.declared != "application/octet-stream"
+        return f"a file of the type {raw.declared}" if known and raw.name else "of an unknown kind"
     return what

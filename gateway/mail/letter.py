@@ -6,6 +6,7 @@ them bounded, none of them the standard library's parser, which hostile mail can
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from gateway.mail.transfer import write_decoded
 LONGEST_TEXT = 600_000  # characters: more than 200 pages
 LARGEST_BODY = 16 << 20  # bytes of one text part, markup and pictures in it included
 _CITED = re.compile(rb"""(?i)\bcid:([^"'\s<>)]{1,300})""")
+_EXCHANGE_TEXT = re.compile(r"ATT\d{5}\.(txt|html?)")  # text after an attachment, as it names it
 _ADDRESS = re.compile(r"<?([^\s<>\"(),:;]{1,100}@[^\s<>\"(),:;]{1,200})>?")
 
 
@@ -69,10 +71,7 @@ class _Pile:
 
 def read_letter(message: Path, work: Path) -> Letter:
     """Decode the parts into `work`. PermanentError: why this mail is not faxed."""
-    with (
-        message.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
+    with _mapped(message) as data:
         facts = scan(data)
         if facts.complex:
             raise PermanentError(f"The mail is too complex: {facts.complex}.", Cause.LIMIT)
@@ -90,6 +89,16 @@ def read_letter(message: Path, work: Path) -> Letter:
         parts=tuple(pile.documents),
         skipped=tuple(pile.skipped),
     )
+
+
+@contextlib.contextmanager
+def _mapped(message: Path) -> Iterator[mime.Data]:
+    with message.open("rb") as file:
+        if not message.stat().st_size:
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
 def sender(value: str) -> tuple[str, str]:
@@ -116,7 +125,8 @@ def _raw_parts(data: mime.Data, work: Path) -> Iterator[Raw]:
             name=name,
             declared=headers.clean(declared, 100) or "text/plain",
             parameters=given,
-            is_attachment=bool(name) or disposition == "attachment",
+            is_attachment=not _EXCHANGE_TEXT.fullmatch(name)
+            and (bool(name) or disposition == "attachment"),
             content_id=headers.first(found, "content-id").strip("<> "),
             containers=leaf.containers,
             path=path,
@@ -158,10 +168,15 @@ def _cited(parts: list[Raw]) -> frozenset[str]:
 def _text(pile: _Pile) -> str:
     """The plain text; where there is none, what the HTML says."""
     text = "\n\n".join(
-        said for raw in pile.bodies if (said := plain.text_of(_content(raw), raw.parameters).strip())
+        said
+        for raw in pile.bodies
+        if (said := plain.text_of(_content(raw), raw.parameters).strip())
     )
     if text:
-        pile.skipped.extend(f"{raw.title}: the plain text is used" for raw in pile.pages)
+        pile.skipped.extend(
+            f"{raw.name or 'HTML version of the text'}: the plain text is used"
+            for raw in pile.pages
+        )
     else:
         text = "\n\n".join(plain.text_of_html(_content(raw), raw.parameters) for raw in pile.pages)
     if len(text) > LONGEST_TEXT:

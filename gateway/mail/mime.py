@@ -21,6 +21,7 @@ HEADER_LINES = 500
 ALL_HEADER_BYTES = 256 * 1024  # of all parts together
 PARTS = 200
 DEPTH = 20
+MESSAGES = ("message/rfc822", "message/global", "message/news")
 DASHED_LINES = 20_000  # that might have been boundaries: a bound on our own work
 _LINE = re.compile(rb"(?:[!-9;-~]{1,200}[ \t]*:|[ \t]|>?From )[^\n]*(?:\n|\Z)")
 _BLANK = re.compile(rb"\r?\n")
@@ -100,15 +101,21 @@ def _enter(walk: _Walk, start: int) -> tuple[int, int | None]:
         if walk.head_bytes > ALL_HEADER_BYTES:
             raise TooComplexError("the headers of its parts are too long")
         found = headers.fields(walk.data[start:body])
-        kind, given = headers.parameters(headers.first(found, "content-type"))
+        kind, given = headers.parameters(headers.first(found, "content-type") or _default(walk))
         boundary = given.get("boundary", "").rstrip().encode("utf-8", "replace")
         if kind.startswith("multipart/") and boundary:
             _open(walk, Container(kind, boundary[:250], start))
             return body, None
-        if kind != "message/rfc822" or _is_encoded(found):
+        if kind not in MESSAGES or _is_encoded(found):
             return body, start
         _open(walk, Container(kind, b"", start))
         start = body
+
+
+def _default(walk: _Walk) -> str:
+    """What a part is that does not say it (RFC 2046 §5.1.5)."""
+    inside = walk.open[-1].type if walk.open else ""
+    return "message/rfc822" if inside == "multipart/digest" else "text/plain"
 
 
 def _is_encoded(found: list[tuple[str, str]]) -> bool:

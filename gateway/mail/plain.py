@@ -8,15 +8,16 @@ from html.parser import HTMLParser
 from gateway.mail.headers import decode
 
 _SILENT = frozenset({"script", "style", "head", "title", "template", "svg", "math", "object"})
-_BLOCKS = frozenset(
-    "address article aside blockquote body center dd div dl dt fieldset figure footer form h1 h2 "
-    "h3 h4 h5 h6 header hr li main nav ol p pre section table tbody tfoot thead tr ul".split()
+_BLOCK = re.compile(
+    "address|article|aside|blockquote|body|center|d[dlt]|div|fieldset|figure|footer|form|h[1-6]|"
+    "header|hr|li|main|nav|ol|p|pre|section|table|tbody|tfoot|thead|tr|ul"
 )
-_APART = frozenset("h1 h2 h3 h4 h5 h6 p blockquote table ul ol pre dl".split())
+_APART = re.compile("h[1-6]|p|blockquote|table|ul|ol|pre|dl")
+_META = re.compile(rb"""(?i)<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})""")
 
 
 def text_of(content: bytes, parameters: dict[str, str]) -> str:
-    """A text/plain body with its line ends as "\\n" and nothing that is not text."""
+    """A text/plain body with its line ends as LF and nothing that is not text."""
     text = _tidy(decode(content, parameters.get("charset", "")))
     if parameters.get("format", "").lower() == "flowed":
         text = _unflowed(text, delete_space=parameters.get("delsp", "").lower() == "yes")
@@ -52,7 +53,7 @@ def _unflowed(text: str, *, delete_space: bool) -> str:
 
 
 def _meta_charset(content: bytes) -> str:
-    found = re.search(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})""", content[:4096], re.I)
+    found = _META.search(content[:4096])
     return found[1].decode() if found else ""
 
 
@@ -71,7 +72,7 @@ class _Reader(HTMLParser):
             self._silent.append(tag)
         elif tag == "br":
             self._break("\n")
-        elif tag in _BLOCKS:
+        elif _BLOCK.fullmatch(tag):
             self._block(tag)
         elif tag in ("td", "th") and not self._at_start:
             self.pieces.append("\t")
@@ -82,7 +83,7 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in self._silent:
             del self._silent[self._silent.index(tag) :]
-        if tag in _BLOCKS:
+        if _BLOCK.fullmatch(tag):
             self._block(tag)
         self._pre = max(0, self._pre - (tag == "pre"))
 
@@ -98,8 +99,8 @@ class _Reader(HTMLParser):
 
     def _block(self, tag: str) -> None:
         if not self._at_start:
-            self._break("\n\n" if tag in _APART else "\n")
-        elif tag in _APART and self.pieces and not self.pieces[-1].endswith("\n\n"):
+            self._break("\n\n" if _APART.fullmatch(tag) else "\n")
+        elif _APART.fullmatch(tag) and self.pieces and not self.pieces[-1].endswith("\n\n"):
             self.pieces.append("\n")
 
     def _break(self, lines: str) -> None:

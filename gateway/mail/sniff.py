@@ -123,7 +123,10 @@ def picture_size(content: bytes) -> tuple[int, int]:
             return 0, 0
         mark, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
         if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
-            down, across = content[position + 5 : position + 7], content[position + 7 : position + 9]
+            down, across = (
+                content[position + 5 : position + 7],
+                content[position + 7 : position + 9],
+            )
             return int.from_bytes(across, "big"), int.from_bytes(down, "big")
         position += 2 + length if mark != 0xFF else 1
     return 0, 0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
-from gateway.spool import Kind, Spool
+from gateway.spool import Kind, Spool, Unfinished
 from gateway.store import Added, Store
 
 
@@ -33,6 +32,19 @@ class Envelope:
     login: str = ""
 
 
+class Message(Unfinished, Protocol):
+    """A mail in the spool's care. Its facts are known when it is finished."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def message_id(self) -> str: ...
+
+
 class Intake:
     """Takes mails into the queue. `line` is our number that the far machine sees."""
 
@@ -44,36 +56,38 @@ class Intake:
         self._line = line
         self._clock = clock
 
-    async def accept(
-        self, envelope: Envelope, part: Path, digest: str, subject: str, message_id: str
-    ) -> list[Added]:
-        """Take responsibility for a written part, which is gone then.
+    async def accept(self, envelope: Envelope, message: Message) -> list[Added]:
+        """Take responsibility for a mail: when this returns, all of it is durable.
 
-        One answer for each number, in the order of the recipients. Raises what spool or store
-        raise: then nothing was taken.
+        One answer for each number, in the order of the recipients. Raises what the message, the
+        spool or the store raises: then nothing was taken.
         """
-        now = self._clock()
-        faxes = [
-            Fax(
-                id=new_id(), direction=Direction.OUTBOUND, state=State.ACCEPTED,
-                key=natural_key(envelope, recipient.number, digest), number=recipient.number,
-                line=self._line, sender=envelope.sender, recipient=recipient.address,
-                subject=subject, message_id=message_id, created_at=now, since=now,
-            )
-            for recipient in one_for_each_number(envelope.recipients)
-        ]  # fmt: skip
+        recipients = {new_id(): one for one in one_for_each_number(envelope.recipients)}
         try:
-            await self._spool.keep(part, [(fax.id, Kind.MESSAGE) for fax in faxes])
+            await self._spool.keep(message, [(fax, Kind.MESSAGE) for fax in recipients])
+            now = self._clock()
+            faxes = [self._fax(fax, envelope, to, message, now) for fax, to in recipients.items()]
             added = await self._store.add(faxes, now=now)
         except Exception:
-            await self._drop(fax.id for fax in faxes)  # else the janitor finds them
+            await self._drop(recipients)  # else the janitor finds them
             raise
         taken = {answer.fax for answer in added if not answer.duplicate}
-        await self._drop(fax.id for fax in faxes if fax.id not in taken)
+        await self._drop(fax for fax in recipients if fax not in taken)
         return added
 
+    def _fax(
+        self, fax: str, envelope: Envelope, to: Recipient, message: Message, now: float
+    ) -> Fax:
+        return Fax(
+            id=fax, direction=Direction.OUTBOUND, state=State.ACCEPTED,
+            key=natural_key(envelope, to.number, message.digest), number=to.number,
+            line=self._line, sender=envelope.sender, recipient=to.address,
+            subject=message.subject, message_id=message.message_id, created_at=now, since=now,
+        )  # fmt: skip
+
     async def _drop(self, faxes: Iterable[str]) -> None:
-        await asyncio.gather(*(self._spool.drop(fax, (Kind.MESSAGE,)) for fax in faxes))
+        for fax in faxes:
+            await self._spool.drop(fax, (Kind.MESSAGE,))
 
 
 def one_for_each_number(recipients: Sequence[Recipient]) -> list[Recipient]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import itertools
 import json
 import logging
@@ -77,7 +76,6 @@ async def serve(name: str, root: Path, *, lag: bool) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     print(json.dumps([host, port]), flush=True)
-    gc.freeze()
     late: list[float] = []
     while lag and not stop.is_set():
         begun = time.perf_counter()

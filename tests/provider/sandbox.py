@@ -68,6 +68,13 @@ async def eventually(true: Callable[[], bool], seconds: float = 10) -> None:
         await asyncio.sleep(0.002)
 
 
+async def outwait(sim: Simulator, *tasks: asyncio.Task[httpx.Response]) -> None:
+    """Move the clock until they are done, whenever their waiting began."""
+    while not all(task.done() for task in tasks):
+        sim.advance(1000)
+        await asyncio.sleep(0.01)
+
+
 class Receiver:
     """Answers webhooks with the statuses given, then with 200."""
 

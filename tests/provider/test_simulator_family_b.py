@@ -9,7 +9,7 @@ import pytest
 
 from gateway.provider.simulator import Profile, Rule, Simulator, Timing
 from tests.make import pdf
-from tests.provider.sandbox import FROM, RECEIVED, TO, eventually, sandbox, tiff
+from tests.provider.sandbox import FROM, RECEIVED, TO, eventually, outwait, sandbox, tiff
 
 pytestmark = pytest.mark.anyio
 ROW = [
@@ -177,13 +177,11 @@ async def test_pages_may_be_claimed() -> None:
 async def test_eleventh_download_is_refused() -> None:
     async with sandbox() as (sim, client):
         fax = f"{RECEIVED}/{await received(sim, pdf())}/download"
-        sim.add_fault(Rule("slow_body", {"stall_after": 0, "stall": 1e6}, times=10))
+        sim.add_fault(Rule("slow_body", {"stall_after": 0, "stall": 1000.0}, times=10))
         ten = [asyncio.create_task(client.get(fax, timeout=30)) for _ in range(10)]
         await eventually(lambda: sim.ledger.downloads.now == 10)
         assert (await client.get(fax)).status_code == 429
-        while not all(task.done() for task in ten):
-            sim.advance(1e6)
-            await asyncio.sleep(0.01)
+        await outwait(sim, *ten)
         assert {task.result().content for task in ten} == {pdf()}
         assert (await client.get(fax)).status_code == 200
         assert sim.ledger.downloads.most == 10

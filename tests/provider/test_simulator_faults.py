@@ -14,7 +14,7 @@ import pytest
 from gateway.provider.simulator import Rule, Settings, Simulator, rule
 from gateway.provider.simulator.faults import Faults, Phase
 from tests.make import pdf
-from tests.provider.sandbox import FAXES, FROM, RECEIVED, TO, eventually, sandbox, submit
+from tests.provider.sandbox import FAXES, FROM, RECEIVED, TO, eventually, outwait, sandbox, submit
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_hang_before_ends_without_an_answer() -> None:
         sim.add_fault(Rule("hang_before", {"seconds": 1000}))
         task = asyncio.create_task(client.get(FAXES))
         await eventually(lambda: sim.ledger.at_once.now == 1)
-        sim.advance(1000)
+        await outwait(sim, task)
         with pytest.raises(httpx.RemoteProtocolError):
             await task
 
@@ -60,7 +60,7 @@ async def test_hang_after_accept_answers_late() -> None:
         task = asyncio.create_task(submit(client, pdf()))
         await eventually(lambda: len(sim.ledger.stored) == 1)
         assert not task.done()
-        sim.advance(1000)
+        await outwait(sim, task)
         assert (await task).status_code == 202
 
 

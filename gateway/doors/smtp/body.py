@@ -15,22 +15,22 @@ from gateway.doors.smtp.shared import Shared
 class Body(asyncio.BufferedProtocol):
     """Receives one message into a part, then gives the connection back to its session.
 
-    `written` is done when the part is whole and closed; cancelled when the sender left before
-    the end. The part of a message that never ended is removed.
+    `taken` is done when the part has all blocks; cancelled when the sender left before the end.
+    The part of a message that never ended is removed.
     """
 
     def __init__(
         self, owner: asyncio.Protocol, transport: asyncio.Transport, shared: Shared
     ) -> None:
         self.part = shared.new_part()
-        self.written: asyncio.Future[None] = shared.loop.create_future()
+        self.taken: asyncio.Future[None] = shared.loop.create_future()
         self.ended = False
         self.since = self.heard = shared.loop.time()
         self._owner = owner
         self._transport = transport
         self._shared = shared
         self._reader = Reader(shared.buffers.borrow, self._hand_on)
-        self._writing = self._left = False
+        self._begun = self._writing = self._left = False
         self._waiting: Block | None = None
 
     # the transport calls
@@ -68,8 +68,17 @@ class Body(asyncio.BufferedProtocol):
 
     # blocks go to the writers, one at a time
 
+    def release(self) -> None:
+        """The part is finished: its held block is no longer needed."""
+        if self.part.held:
+            self._shared.buffers.give_back(self.part.held.buffer)
+            self.part.held = None
+
     def _hand_on(self, block: Block) -> None:
-        if self._writing:
+        if block.last and not self._begun:
+            self.part.held = block
+            self.taken.set_result(None)
+        elif self._writing:
             self._waiting = block
             if not block.last:
                 self._transport.pause_reading()
@@ -77,7 +86,7 @@ class Body(asyncio.BufferedProtocol):
             self._write(block)
 
     def _write(self, block: Block) -> None:
-        self._writing = True
+        self._begun = self._writing = True
         self._shared.writers.do(lambda: self.part.write(block), lambda: self._wrote(block))
 
     def _wrote(self, block: Block) -> None:
@@ -86,7 +95,7 @@ class Body(asyncio.BufferedProtocol):
         if self._left:
             self._drop()
         elif block.last:
-            self.written.set_result(None)
+            self.taken.set_result(None)
         elif self._waiting:
             following, self._waiting = self._waiting, None
             if not following.last:
@@ -97,4 +106,4 @@ class Body(asyncio.BufferedProtocol):
         if self._waiting:
             self._shared.buffers.give_back(self._waiting.buffer)
         self._shared.writers.do(self.part.discard, lambda: None)
-        self.written.cancel()
+        self.taken.cancel()

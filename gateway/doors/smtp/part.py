@@ -21,11 +21,19 @@ from gateway.doors.smtp.reader import Block
 from gateway.mail.prescan import Scan, scan
 
 LONGEST_LINE = 4096
-_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Unwanted(Exception):  # noqa: N818 - the sender's fault, nobody's error
+    """The message is refused; the part knows why."""
 
 
 class Part:
-    """A message file that nobody vouches for yet. `path` is there only when `is_sound`."""
+    """A message file that nobody vouches for yet.
+
+    Blocks are written as they come; a mail that is one block is held until the spool finishes
+    the part, so that it meets one thread only.
+    """
 
     def __init__(self, path: Path, most: int) -> None:
         self.path = path
@@ -33,6 +41,7 @@ class Part:
         self.too_big = self.nul = self.long_line = False
         self.failure: Exception | None = None
         self.scan = Scan()
+        self.held: Block | None = None
         self._most = most
         self._hash = hashlib.sha256()
         self._descriptor = -1
@@ -43,21 +52,43 @@ class Part:
         return self._hash.hexdigest()
 
     @property
-    def is_sound(self) -> bool:
-        return not (self.too_big or self.nul or self.long_line or self.failure)
+    def subject(self) -> str:
+        return self.scan.subject
+
+    @property
+    def message_id(self) -> str:
+        return self.scan.message_id
+
+    @property
+    def is_wanted(self) -> bool:
+        flaws = (self.too_big, self.nul, self.long_line, self.failure)
+        return not any(flaws) and not (self.scan.complex or self.scan.loop or self.scan.auto)
 
     def write(self, block: Block) -> None:
-        """In a writer thread: judge, hash and store a block; finish with the last."""
+        """In a thread: judge, hash and store a block; after the last, look over the whole."""
         try:
             self._judge(block)
-            if self.is_sound:
-                self._store(block)
+            if self.is_wanted:
+                self._store(block.content())
+            if self.is_wanted and block.last:
+                self.scan = self._look()
         except Exception as error:  # noqa: BLE001 - told at the end of data
             self.failure = error
 
+    def finish(self) -> int:
+        """In the spool's thread: store what is held, hand over the open file."""
+        if self.held:
+            self.write(self.held)
+        if not self.is_wanted:
+            raise self.failure or Unwanted()
+        descriptor, self._descriptor = self._descriptor, -1
+        return descriptor
+
     def discard(self) -> None:
         """In a writer thread: nobody wants it."""
-        self._close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
         with contextlib.suppress(OSError):  # the sweep at the next start finds it
             self.path.unlink()
 
@@ -68,8 +99,7 @@ class Part:
             self._line = open_line(buffer, start, stop, self._line)
             self.long_line = self._line > LONGEST_LINE
 
-    def _store(self, block: Block) -> None:
-        content = block.content()
+    def _store(self, content: bytes | memoryview) -> None:
         self.size += len(content)
         self.too_big = self.size > self._most
         if self.too_big:
@@ -78,21 +108,12 @@ class Part:
             self._descriptor = os.open(self.path, _FLAGS, 0o600)
         self._hash.update(content)
         _write_all(self._descriptor, content)
-        if block.last:
-            self._close()
-            self.scan = scan(bytes(content)) if self.size == len(content) else self._scan_file()
 
-    def _scan_file(self) -> Scan:
-        with (
-            self.path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
+    def _look(self) -> Scan:
+        if self.held:
+            return scan(bytes(self.held.content()))
+        with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as content:
             return scan(content)
-
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 def open_line(buffer: bytearray, start: int, stop: int, begun: int) -> int:

@@ -1,0 +1,1 @@
+"""The demo: the whole product on loopback, and the mailbox that shows its mails."""
