@@ -11,6 +11,7 @@ import structlog
 
 from gateway.errors import PermanentError
 from gateway.mail import notice
+from gateway.mail.compose import Mail
 from gateway.mail.post import Post
 from gateway.model import Fax
 from gateway.spool import Kind, Spool
@@ -38,7 +39,7 @@ class Alarm:
             await self._send(notice.held(fax, self.mail_from, now, thumbnail), fax.sender)
         return fax.tell()
 
-    async def _send(self, mail: notice.Mail, to: str) -> None:
+    async def _send(self, mail: Mail, to: str) -> None:
         try:
             await self.post.send(mail, (to,))
         except (PermanentError, ValueError) as error:  # who cannot be reached must not stop others

@@ -8,94 +8,157 @@ the deadline cancels what is left, and that comes due again at the next start.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import socket
+import sqlite3
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
-from email.utils import parseaddr
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
-from gateway import systemd
+from gateway import build, systemd
+from gateway.build import DATABASE, StartError
 from gateway.config import Config
 from gateway.document import Workshop
-from gateway.doors.smtp import SmtpDoor, SmtpSettings
+from gateway.doors.poll import Poll
 from gateway.janitor import Retention, keep_house
-from gateway.model import State
-from gateway.numbers import DialPlan
-from gateway.outbound.intake import Intake
-from gateway.outbound.prepare import Prepare
-from gateway.outbound.submit import Submit
-from gateway.outbound.track import Track
-from gateway.provider.audian import Access, Audian
-from gateway.rules import Rules
+from gateway.mail import compose
+from gateway.rules import Rules, RulesError
 from gateway.spool import Spool
-from gateway.store import Store
-from gateway.store.sqlite import SchemaError
-from gateway.worker import Room, one, staff
+from gateway.store import Store, StoreError
+from gateway.store.sqlite import SAFE_VERSION, SchemaError
+from gateway.worker import Room, staff
 
 log = structlog.get_logger()
 
-DATABASE = "gateway.db"
 GRACE = 25.0  # s that rooms get to finish their fax
-DAY = 86400.0
+STATUS_EVERY = 10.0  # s between status lines for systemd, where no watchdog sets the pace
 
-
-class StartError(Exception):
-    """The gateway cannot start here; the text says why and what to do."""
+__all__ = ["DATABASE", "Gateway", "StartError", "run_gateway"]
 
 
 class Gateway:
-    """Everyone, built and introduced."""
+    """The daemon: everyone it is made of, from start to stop."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.stop = asyncio.Event()
+        self.rules = build.rules_of(config)
         self.spool = Spool(config.DATA_DIR)
         self.store = Store(config.DATA_DIR / DATABASE)
-        self.workshop = Workshop(scratch=config.DATA_DIR / "incoming")
-        self.provider = Audian(
-            Access(
-                config.AUDIAN_URL,
-                config.AUDIAN_ACCOUNT_ID,
-                config.AUDIAN_AUTH_TOKEN.get_secret_value(),
-                config.AUDIAN_AUTH,
-                config.AUDIAN_REQUESTS_PER_SECOND,
-            )
-        )
-        self.smtp = self._smtp_door()
+        self.workshop = Workshop(scratch=self.spool.incoming)
+        self.provider = build.provider(config)
+        self.post = build.post(config, self.spool)
+        self.smtp = build.smtp_door(config, self.spool, self.store)
+        self.web = build.web_server(config, self.store, self.spool)
 
-    def rooms(self) -> list[Room]:
-        """One line a step."""
-        config = self.config
-        prepare = Prepare(self.spool, self.workshop, config.FAX_MAX_PAGES, config.paper)
-        submit = Submit(self.provider, self.store, self.spool)
-        track = Track(self.provider, config.FAX_TRACK_INTERVAL)
-        life = config.FAX_QUEUE_LIFE
-        return [
-            Room("prepare", State.ACCEPTED, one(prepare), at_once=2, life=life, give_up="fail"),
-            Room(
-                "submit", State.PREPARED, one(submit), at_once=4, life=life, limit=900.0,
-                give_up="fail",
-            ),
-            Room("track", State.SUBMITTED, track, most=20_000, limit=600.0, longest_wait=60.0),
-        ]  # fmt: skip
+    async def run(self, ready: Callable[[Gateway], None] | None = None) -> None:
+        """Work until `stop` is set; then finish what is begun, at most `GRACE` seconds."""
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            rooms = build.rooms(self)
+            stack.push_async_callback(self.web.stop)
+            await self.web.start()
+            stack.push_async_callback(self.smtp.stop, GRACE)
+            await self.smtp.start()
+            self._tell_started()
+            if ready:
+                ready(self)
+            await self._work(rooms)
+        log.info("gateway_stopped")
 
-    def _smtp_door(self) -> SmtpDoor:
+    async def _open(self, stack: AsyncExitStack) -> None:
+        try:
+            await self.spool.open()
+            stack.push_async_callback(self.spool.close)
+            await self.store.open()
+        except BlockingIOError:
+            raise StartError(f"another gateway works in {self.config.DATA_DIR}: stop it") from None
+        except (OSError, SchemaError, StoreError, sqlite3.Error) as error:
+            raise StartError(f"{self.config.DATA_DIR} is of no use: {error}") from error
+        stack.push_async_callback(self.store.close)
+        stack.push_async_callback(self.provider.close)
+        stack.push_async_callback(self.workshop.stop)
+        await self.workshop.start()
+
+    async def _work(self, rooms: list[Room]) -> None:
         config = self.config
-        settings = SmtpSettings(
-            hostname=socket.gethostname(),
-            host=config.SMTP_LISTEN.host,
-            port=config.SMTP_LISTEN.port,
-            domains=config.FAX_DOMAINS,
-            trusted=config.SMTP_TRUSTED_NETWORKS,
-            max_message=config.SMTP_MAX_MESSAGE,
-            max_recipients=config.FAX_MAX_RECIPIENTS,
+        keep = Retention(
+            config.FAX_RETENTION_SENT, config.FAX_RETENTION_FAILED, config.FAX_RETENTION_RECEIVED
         )
-        intake = Intake(self.spool, self.store, config.FAX_FROM_NUMBER)
-        plan = DialPlan(config.FAX_HOME_COUNTRY, config.countries)
-        return SmtpDoor(settings, plan, intake, self.spool)
+        poll = Poll(self.provider, self.store, config.INBOUND_POLL_INTERVAL)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as tasks:
+                for room in rooms:
+                    for _ in range(room.at_once):
+                        tasks.create_task(staff(room, self.store, self.stop), name=room.name)
+                if config.INBOUND in ("both", "poll"):
+                    tasks.create_task(poll.run(self.stop), name="poll")
+                house = keep_house(self.store, self.spool, keep, self.stop)
+                tasks.create_task(house, name="janitor")
+                tasks.create_task(self._watch(), name="watchdog")
+                await self.stop.wait()
+                systemd.notify("STOPPING=1", "STATUS=finishing the faxes at work")
+                self.store.ring()
+                deadline.reschedule(asyncio.get_running_loop().time() + GRACE)
+
+    async def _watch(self) -> None:
+        """Feed the watchdog after a real round: the loop runs, the store answers, the disk too."""
+        interval = systemd.watchdog_interval()
+        while not self.stop.is_set():
+            if self.spool.broken.is_set():
+                raise StartError("the disk failed an fsync: nothing on it can be vouched for")
+            try:
+                counts = await self.store.counts()
+                held = sum(row["faxes"] for row in counts if row["held"])
+                at_work = sum(row["faxes"] for row in counts) - held
+                systemd.notify("WATCHDOG=1", f"STATUS={at_work} faxes at work, {held} held")
+            except StoreError as error:
+                log.error("store_failed", error=str(error))  # noqa: TRY400 - no bug
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(interval or STATUS_EVERY, STATUS_EVERY)):
+                    await self.stop.wait()
+
+    def reload(self) -> None:
+        """SIGHUP: new rules, or the old ones and a word about why."""
+        try:
+            self.rules = build.rules_of(self.config)
+        except RulesError as error:
+            log.error("rules_refused", problems=error.problems)  # noqa: TRY400 - no bug
+            return
+        log.info("rules_loaded", routes=len(self.rules.route) if self.rules else 0)
+
+    def rules_now(self) -> Rules:
+        return self.rules
+
+    def _tell_started(self) -> None:
+        smtp, web = (f"{host}:{port}" for host, port in (self.smtp.address, self.web.address))
+        log.info("gateway_started", smtp=smtp, web=web, pid=os.getpid())
+        systemd.notify("READY=1", f"STATUS=mail on {smtp}, webhooks on {web}")
+
+
+async def run_gateway(config: Config) -> None:
+    """The daemon in the foreground: SIGTERM and SIGINT end it, SIGHUP reads the rules again."""
+    warn(config)
+    gateway = Gateway(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop.set)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    try:
+        await gateway.run()
+    except* StartError as group:
+        raise group.exceptions[0] from None  # one sentence for people, not a tree
+
+
+def warn(config: Config) -> None:
+    """The self-test at the start: what is not as it should be, and is no reason to stop."""
+    if broken := compose.self_test():
+        raise StartError(f"this Python writes broken mail headers for {broken}")
+    if sqlite3.sqlite_version_info < SAFE_VERSION:
+        log.info("sqlite_old", version=sqlite3.sqlite_version, protected_by="one writer connection")
+    if abs(time.time() - max(time.time(), 1_750_000_000)) > 1:
+        log.warning("clock_wrong", now=time.time())
+    for name in config.secret_names():
+        os.environ.pop(name, None)  # no child ever sees it

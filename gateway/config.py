@@ -134,8 +134,12 @@ class Config(BaseModel):
 
     def secrets(self) -> list[str]:
         """Every secret's text, for the log to keep out."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return [v.get_secret_value() for v in values if isinstance(v, SecretStr) and v]
+        texts = (getattr(self, name).get_secret_value() for name in self.secret_names())
+        return [text for text in texts if text]
+
+    def secret_names(self) -> list[str]:
+        fields = type(self).model_fields
+        return [name for name in fields if isinstance(getattr(self, name), SecretStr)]
 
     def shown(self) -> dict[str, str]:
         """Each setting as text, secrets hidden; for `check`."""

@@ -72,7 +72,8 @@ class Fax:
     result_pages: int = 0  # pages the far machine confirmed
     duration: int = 0  # seconds on the line
     cause: str = ""  # `errors.Cause` of a failure
-    reason: str = ""  # the same as a sentence; for a working fax, its last trouble
+    reason: str = ""  # the same as a sentence
+    trouble: str = ""  # why the present step is not done yet
     held: str = ""  # why a person must look; "" = not held
     told: int = 0  # 1 = those concerned have heard that it is held
     created_at: float = 0.0
@@ -119,7 +120,7 @@ class Fax:
         return replace(self, due_at=at, attempts=0, **facts)
 
     def retried(self, at: float, because: str) -> Fax:
-        return replace(self, due_at=at, reason=because)
+        return replace(self, due_at=at, trouble=because)
 
     def hold(self, because: str) -> Fax:
         """Nothing more happens to it until a person looks."""
@@ -132,7 +133,7 @@ class Fax:
         if state not in MOVES[self.state]:
             raise ValueError(f"{self.state} → {state} is not a move")
         return replace(
-            self, **{"reason": "", "attempts": 0, "due_at": 0.0, "state": state, **facts}
+            self, **{"trouble": "", "attempts": 0, "due_at": 0.0, "state": state, **facts}
         )
 
 

@@ -136,13 +136,14 @@ def _changes(before: Sequence[Fax], after: Sequence[Fax]) -> list[Change]:
     for fax in after:
         was = old[fax.id]
         if fax.state != was.state:
-            log.info("fax_moved", fax=fax.id, state=str(fax.state), reason=fax.reason)
-            changes.append(Change(fax, fax.reason))
+            news = fax.reason if fax.reason != was.reason else ""
+            log.info("fax_moved", fax=fax.id, state=str(fax.state), reason=news)
+            changes.append(Change(fax, news))
         elif fax.held != was.held:
             log.error("fax_held", fax=fax.id, because=fax.held)
             changes.append(Change(fax, f"held: {fax.held}"))
         else:
-            changes.append(Change(fax, fax.reason if fax.reason != was.reason else None))
+            changes.append(Change(fax, fax.trouble if fax.trouble != was.trouble else None))
     return changes
 
 

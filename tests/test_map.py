@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 PURE = {"errors", "model", "numbers"}
 SERVICES = {"committer", "spool", "store", "provider", "mail", "document"}
-INTRODUCERS = {"app", "cli", "demo", "__main__"}  # they know everyone
+INTRODUCERS = {"app", "build", "cli", "demo", "__main__"}  # they know everyone
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "document": {"model", "errors", "mail"},
     "worker": {"store", "model", "errors"},
     "janitor": {"store", "spool", "model"},
+    "alarm": {"errors", "model", "mail", "spool"},
     "web": {"doors", "model", "errors"},
     "outbound": PURE | {"spool", "provider", "mail", "document"},
     "outbound.intake": PURE | {"spool", "store"},
@@ -56,7 +57,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "fontpkg_noto_sans": {"document"},
     "typst": {"document"},
     "pydantic": {"config", "values", "rules"},
-    "starlette": {"web", "doors.webhook", "demo"},
+    "starlette": {"web", "build", "doors.webhook", "demo"},
     "structlog": {""},
     "typer": {"cli"},
     "uvicorn": {"web", "demo"},

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway import spool as spool_module
 from gateway.spool import FsyncError, Kind, Spool
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +80,7 @@ async def test_order_of_system_calls(spool: Spool, monkeypatch: pytest.MonkeyPat
         calls.append("rename")
         return real_rename(path, target)
 
-    monkeypatch.setattr(spool_module.os, "fsync", fsync)
+    monkeypatch.setattr("gateway.spool.os.fsync", fsync)
     monkeypatch.setattr(Path, "rename", rename)
     await spool.keep(written(spool), [("a", Kind.MESSAGE)])
     assert calls == ["fsync file", "rename", "fsync directory"]
@@ -99,7 +98,7 @@ async def test_a_failed_fsync(
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(spool_module.os, "fsync", fail)
+    monkeypatch.setattr("gateway.spool.os.fsync", fail)
     with pytest.raises(error):
         await spool.keep(written(spool), [("a", Kind.MESSAGE)])
     assert not spool.path("a", Kind.MESSAGE).exists()

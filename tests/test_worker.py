@@ -131,7 +131,7 @@ async def test_a_batch_fails_alone(store: Store, clock: Clock) -> None:
     for fax in faxes:
         after = await store.get(fax.id)
         assert after
-        assert after.reason == "list down"
+        assert after.trouble == "list down"
 
 
 async def test_held_faxes_are_found_once(store: Store, clock: Clock) -> None:

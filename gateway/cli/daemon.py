@@ -35,7 +35,7 @@ def run(env_file: EnvFile = None) -> None:
 
 
 def check(env_file: EnvFile = None, as_json: AsJson = False) -> None:
-    from gateway.app import rules_of  # noqa: PLC0415
+    from gateway.build import rules_of  # noqa: PLC0415
     from gateway.config import ConfigError, load  # noqa: PLC0415
     from gateway.rules import RulesError  # noqa: PLC0415
 

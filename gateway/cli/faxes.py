@@ -39,7 +39,7 @@ def list_faxes(
         ("ID", "CREATED", "DIRECTION", "STATE", "NUMBER", "PAGES", "SENDER / RECIPIENT", "NOTE"),
         [
             (f.id, when(f.created_at), f.direction, _state(f), f.number, f.pages or "",
-             f.sender or f.recipient, f.held or f.reason)
+             f.sender or f.recipient, f.held or f.trouble or f.reason)
             for f in faxes
         ],
     )  # fmt: skip
@@ -91,6 +91,7 @@ def facts(fax: Fax) -> dict[str, Any]:
         "message_id": fax.message_id,
         "cause": fax.cause,
         "reason": fax.reason,
+        "trouble": fax.trouble,
         "skipped": fax.skipped,
         "created_at": when(fax.created_at),
         "since": when(fax.since),

@@ -5,6 +5,8 @@ One mail for each fax and event, with a Message-ID made from both: a repeat is r
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from html import escape
@@ -39,14 +41,15 @@ def result(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail
         subject = f"{title} ({_pages(fax.result_pages or fax.pages)})"
         say = [f"Your fax to {number} was delivered."]
         if 0 < fax.result_pages < fax.pages:
+            confirmed = f"{fax.result_pages} of {_pages(fax.pages)}"
             say = [
-                f"Your fax to {number} was delivered in part: {fax.result_pages} of "
-                f"{_pages(fax.pages)} were confirmed. Please ask the recipient what is missing."
+                f"Your fax to {number} was delivered in part: {confirmed} were confirmed.",
+                "Please ask the recipient what is missing.",
             ]
     else:
         title = subject = f"Fax to {number} FAILED"
         say = [f"Your fax to {number} was not delivered.", _sentence(fax.reason), _advice(fax)]
-    return _mail(fax, mail_from, now, thumbnail, _with_subject(subject, fax), title, say)
+    return _mail(fax, mail_from, now, _with_subject(subject, fax), title, say, thumbnail)
 
 
 def held(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail:
@@ -58,18 +61,21 @@ def held(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail:
         title = f"Fax to {number}: it is not known whether it was sent"
         say.append("Please do not send it again before you or your administrator have checked.")
     say.append("Your administrator has been told.")
-    return _mail(fax, mail_from, now, thumbnail, _with_subject(title, fax), title, say)
+    return _mail(fax, mail_from, now, _with_subject(title, fax), title, say, thumbnail)
 
 
 def alarm(fax: Fax, mail_from: str, admin: str, now: float, what: str) -> Mail:
     """To the administrator: something about a fax needs a person."""
     title = f"Fax gateway: {fax.direction} fax {fax.id} needs you"
     say = [_sentence(what), f"Its whole time line: fax-gateway show {fax.id}"]
-    mail = _mail(fax, mail_from, now, None, title, title, say)
-    return Mail(
-        mail.sender, (admin,), title, mail.text, f"<{fax.id}.alarm.{fax.version}@{_domain(mail_from)}>",
-        now, mail.html, (), {"Auto-Submitted": "auto-generated", "X-Fax-Gateway": fax.id},
-    )  # fmt: skip
+    mail = _mail(fax, mail_from, now, title, title, say)
+    mark = hashlib.sha256(what.encode()).hexdigest()[:8]  # the same trouble told again is a copy
+    return replace(
+        mail,
+        to=(admin,),
+        message_id=f"<{fax.id}.alarm.{mark}@{_domain(mail_from)}>",
+        headers={"Auto-Submitted": "auto-generated", "X-Fax-Gateway": fax.id},
+    )
 
 
 def nicely(number: str) -> str:
@@ -79,21 +85,21 @@ def nicely(number: str) -> str:
     return clean(number, 40)
 
 
-def _mail(
+def _mail(  # noqa: PLR0913, PLR0917 - the parts of a notice, each of them once
     fax: Fax,
     mail_from: str,
     now: float,
-    thumbnail: Path | None,
     subject: str,
     title: str,
     say: list[str],
+    thumbnail: Path | None = None,
 ) -> Mail:
     facts = _facts(fax)
     skipped = [line for line in fax.skipped.splitlines() if line]
     image = _image(fax, thumbnail)
     return Mail(
         sender=mail_from,
-        to=(fax.sender,),
+        to=(fax.sender,) if fax.sender else (),
         subject=subject,
         text=_text(say, facts, skipped),
         html=_html(title, say, facts, skipped, image),
@@ -188,6 +194,10 @@ def _sentence(text: str) -> str:
 
 def _pages(count: int) -> str:
     return f"{count} page" if count == 1 else f"{count} pages"
+
+
+def _minutes(seconds: int) -> str:
+    return f"{seconds // 60}:{seconds % 60:02} min"
 
 
 def _when(at: float) -> str:

@@ -21,7 +21,7 @@ class Post:
     async def send(
         self, mail: Mail, recipients: tuple[str, ...], sender: str = ""
     ) -> list[Refused]:
-        """Hand over one mail; the envelope sender is null unless given. Errors: `Smarthost.send`."""
+        """Hand over one mail, from the null sender unless given. Raises as `Smarthost.send`."""
         part = self.part()
         try:
             await asyncio.to_thread(write, mail, part)

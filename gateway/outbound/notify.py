@@ -29,7 +29,7 @@ class Notify:
 
     async def __call__(self, fax: Fax) -> Fax:
         if not fax.sender:
-            return fax.closed(fax.reason)
+            return fax.closed()
         thumbnail = self.spool.path(fax.id, Kind.THUMBNAIL)
         mail = notice.result(fax, self.mail_from, self.clock(), thumbnail)
         try:
@@ -37,7 +37,7 @@ class Notify:
         except (PermanentError, ValueError) as error:  # no such mailbox: nobody is left to tell
             return await self._nobody(fax, error)
         log.info("notice_sent", state=str(fax.state))
-        return fax.closed(fax.reason)
+        return fax.closed()
 
     async def _nobody(self, fax: Fax, error: Exception) -> Fax:
         why = f"the sender could not be told: {error}"

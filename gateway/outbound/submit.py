@@ -72,7 +72,7 @@ class Submit:
             await self._end(attempt, "refused", note=str(error))
             raise
         except UncertainError as error:
-            return fax.later(self.clock() + LOOKS[1], reason=f"unknown whether sent: {error}")
+            return fax.later(self.clock() + LOOKS[1], trouble=f"unknown whether sent: {error}")
         await self._end(attempt, "accepted", provider_id=provider_id)
         return self._submitted(fax, provider_id)
 
@@ -90,7 +90,7 @@ class Submit:
         if looks >= ABSENT_LOOKS and self.clock() - attempt.started_at > ABSENT_AFTER:
             return await self._hold(fax, attempt, "the provider does not list it", found)
         wait = LOOKS[min(looks, len(LOOKS) - 1)]
-        return fax.later(self.clock() + wait, reason=fax.reason or "unknown whether sent")
+        return fax.later(self.clock() + wait, trouble=fax.trouble or "unknown whether sent")
 
     async def _candidates(self, attempt: Attempt) -> list[Sent]:
         """Rows that can only be this upload: its numbers, its time, nobody else's id."""

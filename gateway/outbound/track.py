@@ -89,7 +89,7 @@ class Track:
                 "been sent; do not send it again without checking"
             )
         if fax.attempts < 3:  # a list lags behind for some seconds
-            return fax.retried(next_look, fax.reason)
+            return fax.retried(next_look, fax.trouble)
         wait = max(next_look, self.clock() + MISS_WAIT)
         return fax.retried(wait, "not in the provider's list")
 

@@ -81,8 +81,7 @@ class Store:
     async def add(self, faxes: Sequence[Fax], *, now: float) -> list[Added]:
         """Take new faxes, all or none: the moment we become responsible.
 
-        One whose key is known is not added: the answer names the fax it repeats. A repeated
-        announcement makes its fax due at once.
+        One whose key is known is not added: the answer names the fax it repeats.
         """
         added = await self._db.write(_add(faxes, now))
         self._ring(fax.state for fax in faxes)
@@ -187,7 +186,6 @@ def _add(faxes: Sequence[Fax], now: float) -> Unit[list[Added]]:
             added.append(Added(fax.id, duplicate=False))
         else:
             known = (yield queries.BY_KEY, {"key": fax.key})[0]
-            yield queries.NUDGE, {"id": known["id"]}
             added.append(Added(known["id"], duplicate=True))
     return added
 

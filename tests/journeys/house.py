@@ -197,7 +197,7 @@ class House:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every fax that the provider stored."""
-        return list(self.control("ledger")["jobs"])
+        return list(self.control("ledger")["stored"])
 
     def mails(self) -> list[dict[str, Any]]:
         """Every mail that the smarthost took."""

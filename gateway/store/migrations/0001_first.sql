@@ -20,6 +20,7 @@ CREATE TABLE fax (
     duration BIGINT NOT NULL,
     cause TEXT NOT NULL,
     reason TEXT NOT NULL,
+    trouble TEXT NOT NULL,
     held TEXT NOT NULL,
     told BIGINT NOT NULL, -- 1 = those concerned heard that it is held
     created_at DOUBLE PRECISION NOT NULL,

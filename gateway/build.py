@@ -1,0 +1,147 @@
+"""Settings → parts: each is built here, once, and gets only its own settings."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from email.utils import parseaddr
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from starlette.routing import BaseRoute, Route
+
+from gateway.alarm import Alarm
+from gateway.config import Config
+from gateway.doors.smtp import SmtpDoor, SmtpSettings
+from gateway.doors.webhook import Webhook
+from gateway.inbound.deliver import Deliver
+from gateway.inbound.fetch import Fetch
+from gateway.inbound.settle import Settle
+from gateway.mail.post import Post
+from gateway.mail.smarthost import Relay, Smarthost
+from gateway.model import State
+from gateway.numbers import DialPlan
+from gateway.outbound.intake import Intake
+from gateway.outbound.notify import Notify
+from gateway.outbound.prepare import Prepare
+from gateway.outbound.submit import Submit
+from gateway.outbound.track import Track
+from gateway.provider.audian import Access, Audian
+from gateway.rules import Rules, load
+from gateway.spool import Spool
+from gateway.store import HELD, Store, StoreError
+from gateway.web import WebServer, health
+from gateway.worker import Room, one
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+DATABASE = "gateway.db"
+DAY = 86400.0
+MOST_OPEN = 20_000  # faxes that one pass of the tracker follows
+_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+
+class StartError(Exception):
+    """The gateway cannot start here, or not go on; the text says why and what to do."""
+
+
+def rooms(gateway: Gateway) -> list[Room]:
+    """One line a step."""
+    config, spool, post = gateway.config, gateway.spool, gateway.post
+    provider, workshop = gateway.provider, gateway.workshop
+    sender, admin, life = config.mail_from, config.MAIL_ADMIN, config.FAX_QUEUE_LIFE
+    look = config.FAX_TRACK_INTERVAL
+    prepare = Prepare(spool, workshop, config.FAX_MAX_PAGES, config.paper)
+    submit = Submit(provider, gateway.store, spool, first_look=look / 3)
+    downloads = asyncio.Semaphore(config.AUDIAN_MAX_DOWNLOADS)
+    notify = one(Notify(post, spool, sender, admin))
+    fetch = Fetch(provider, spool, workshop, downloads, 5 * config.FAX_MAX_PAGES)
+    deliver = Deliver(post, spool, gateway.rules_now, sender, admin)
+    settle = Settle(provider, config.INBOUND_ARCHIVE)
+    return [
+        Room("prepare", State.ACCEPTED, one(prepare), at_once=2, life=life, give_up="fail"),
+        Room("submit", State.PREPARED, one(submit), at_once=4, limit=900.0, life=life,
+             give_up="fail"),
+        Room("track", State.SUBMITTED, Track(provider, look), most=MOST_OPEN, ahead=look / 3,
+             limit=600.0, longest_wait=60.0),
+        Room("notify", State.DELIVERED, notify, at_once=2, life=5 * DAY),
+        Room("notify", State.FAILED, notify, at_once=2, life=5 * DAY),
+        Room("fetch", State.ANNOUNCED, one(fetch), at_once=config.AUDIAN_MAX_DOWNLOADS,
+             limit=3600.0, life=7 * DAY),
+        Room("deliver", State.FETCHED, one(deliver), at_once=4, limit=600.0, life=5 * DAY),
+        Room("settle", State.MAILED, one(settle), at_once=2, life=7 * DAY),
+        Room("alarm", HELD, one(Alarm(post, spool, sender, admin)), life=365 * DAY),
+    ]  # fmt: skip
+
+
+def rules_of(config: Config) -> Rules:
+    """The rules in force; with no file the admin gets every fax. Raises RulesError."""
+    if not config.RULES_FILE.exists():
+        return Rules.default(parseaddr(config.MAIL_ADMIN or config.mail_from)[1])
+    return load(config.RULES_FILE, config.FAX_DOMAINS)
+
+
+def provider(config: Config) -> Audian:
+    return Audian(
+        Access(
+            config.AUDIAN_URL,
+            config.AUDIAN_ACCOUNT_ID,
+            config.AUDIAN_AUTH_TOKEN.get_secret_value(),
+            config.AUDIAN_AUTH,
+            config.AUDIAN_REQUESTS_PER_SECOND,
+        )
+    )
+
+
+def post(config: Config, spool: Spool) -> Post:
+    url = urlsplit(config.RELAY_URL)
+    relay = Relay(
+        host=url.hostname or "",
+        port=url.port or _PORTS[url.scheme],
+        tls="implicit" if url.scheme == "smtps" else "starttls" if "+" in url.scheme else "none",
+        user=unquote(url.username or ""),
+        password=config.RELAY_PASSWORD.get_secret_value(),
+        hostname=socket.gethostname(),
+    )
+    return Post(Smarthost(relay), spool.part)
+
+
+def smtp_door(config: Config, spool: Spool, store: Store) -> SmtpDoor:
+    settings = SmtpSettings(
+        hostname=socket.gethostname(),
+        host=config.SMTP_LISTEN.host,
+        port=config.SMTP_LISTEN.port,
+        domains=config.FAX_DOMAINS,
+        trusted=config.SMTP_TRUSTED_NETWORKS,
+        max_message=config.SMTP_MAX_MESSAGE,
+        max_recipients=config.FAX_MAX_RECIPIENTS,
+    )
+    intake = Intake(spool, store, config.FAX_FROM_NUMBER)
+    return SmtpDoor(settings, DialPlan(config.FAX_HOME_COUNTRY, config.countries), intake, spool)
+
+
+def web_server(config: Config, store: Store, spool: Spool) -> WebServer:
+    """Webhook where it is wanted, health always."""
+
+    async def database() -> str:
+        try:
+            await store.counts()
+        except StoreError as error:
+            return str(error)
+        return "the disk failed" if spool.broken.is_set() else ""
+
+    async def disk() -> str:
+        free = await asyncio.to_thread(spool.free)
+        return "" if free > 2 * config.SMTP_MAX_MESSAGE + (256 << 20) else "nearly full"
+
+    routes: list[BaseRoute] = health({"database": database, "disk": disk})
+    if config.INBOUND in ("both", "webhook"):
+        webhook = Webhook(
+            store,
+            config.WEBHOOK_SECRET.get_secret_value(),
+            config.WEBHOOK_HMAC_SECRET.get_secret_value(),
+        )
+        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+        routes.append(Route("/webhook/{secret}", webhook.__call__, methods=methods))
+    return WebServer(config.WEB_LISTEN.host, config.WEB_LISTEN.port, routes)
