@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 
 import phonenumbers
@@ -43,6 +44,7 @@ LONGEST_LOCAL_PART = 64  # RFC 5321 §4.5.3.1.1
 _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _TOLL_AREAS = re.compile(r"\+1(?:900|...976|.11)")  # NANP: 900, 976 and N11 cost, or reach police
 _TOLL_TYPES = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST})
+_SHORTEST = 7  # digits of a number that is no service number
 _EMERGENCY = frozenset({"112", "911", "999", "000"})  # denied in every country
 
 
@@ -59,37 +61,41 @@ class DialPlan:
 
     def number(self, written: str) -> E164 | Refusal:
         """The number that these digits mean when they are dialled at home."""
-        digits = re.sub(r"[-.]", "", written)
-        if not re.fullmatch(r"\+?[0-9]+", digits):
-            return Refusal.BAD_NUMBER
-        if self._is_short(digits):
-            return Refusal.TOLL_DENIED
-        try:
-            number = phonenumbers.parse(digits, self.home)
-        except NumberParseException:
-            return Refusal.NO_NUMBER
-        # "possible" alone would also take a number without its area code
-        if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-            return Refusal.NO_NUMBER
-        return self._permitted(number)
+        return _dialled(written, self.home, frozenset(self.allowed or {self.home}))
 
-    def _permitted(self, number: PhoneNumber) -> E164 | Refusal:
-        international = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-        denied = (
-            country(number) not in (self.allowed or {self.home})
-            or phonenumbers.number_type(number) in _TOLL_TYPES
-            or _TOLL_AREAS.match(international) is not None
-        )
-        return Refusal.TOLL_DENIED if denied else E164(international)
 
-    def _is_short(self, digits: str) -> bool:
-        """Emergency and service numbers: nobody answers those with a fax machine."""
-        bare = digits.removeprefix("+")
-        return (
-            bare in _EMERGENCY
-            or is_emergency_number(bare, self.home)
-            or (len(bare) < 7 and _is_service(bare, self.home))
-        )
+@lru_cache(maxsize=4096)  # people fax the same few numbers again and again
+def _dialled(written: str, home: str, allowed: frozenset[str]) -> E164 | Refusal:
+    digits = re.sub(r"[-.]", "", written)
+    if not re.fullmatch(r"\+?[0-9]+", digits):
+        return Refusal.BAD_NUMBER
+    if _is_short(digits, home):
+        return Refusal.TOLL_DENIED
+    try:
+        number = phonenumbers.parse(digits, home)
+    except NumberParseException:
+        return Refusal.NO_NUMBER
+    # "possible" alone would also take a number without its area code
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        return Refusal.NO_NUMBER
+    international = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    denied = (
+        country(number) not in allowed
+        or phonenumbers.number_type(number) in _TOLL_TYPES
+        or _TOLL_AREAS.match(international) is not None
+    )
+    return Refusal.TOLL_DENIED if denied else E164(international)
+
+
+def _is_short(digits: str, home: str) -> bool:
+    """Emergency and service numbers: nobody answers those with a fax machine."""
+    bare = digits.removeprefix("+")
+    if bare in _EMERGENCY or is_emergency_number(bare, home):
+        return True
+    if len(bare) >= _SHORTEST:
+        return False
+    number = PhoneNumber(phonenumbers.country_code_for_region(home), int(bare))
+    return bool(is_valid_short_number_for_region(number, home))
 
 
 def country(number: PhoneNumber) -> str:
@@ -135,13 +141,6 @@ def masked(number: str) -> str:
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
     code = next((digits[:length] for length in (1, 2, 3) if int(digits[:length]) in codes), "")
     return f"+{code}•••{digits[-4:]}"
-
-
-def _is_service(digits: str, home: str) -> bool:
-    number = phonenumbers.PhoneNumber(
-        country_code=phonenumbers.country_code_for_region(home), national_number=int(digits)
-    )
-    return bool(is_valid_short_number_for_region(number, home))
 
 
 def _is_literal(domain: str) -> bool:

@@ -121,10 +121,8 @@ def compare(root: Path, size: str, *, rounds: int, share: float) -> list[Figures
 
 
 def table(all_figures: Sequence[Figures]) -> str:
-    lines = [
-        f"{'size':7}{'server':9}{'msg/s (min–max)':>24}{'CPU ms':>9}{'p99 ms':>9}{'MB':>6}"
-        f"{'rate/Postfix':>19}{'CPU/Postfix':>19}{'rate/stock':>17}"
-    ]
+    head = f"{'size':7}{'server':9}{'msg/s (min–max)':>24}{'CPU ms':>9}{'p99 ms':>9}{'MB':>6}"
+    lines = [head + f"{'rate/Postfix':>19}{'CPU/Postfix':>19}{'rate/stock':>17}"]
     by = {(one.size, one.server): one for one in all_figures}
     for one in all_figures:
         spread = f"{one.rate:.1f} ({one.rate_least:.1f}–{one.rate_most:.1f})"

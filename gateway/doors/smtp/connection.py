@@ -2,7 +2,7 @@
 
 aiosmtpd 1.4.6 asks `inspect` about itself for every connection, arms a timer for every command,
 cancels a command whose client half-closed, and tells clients the text of our exceptions. What is
-used of it: session state, the dispatch to `smtp_VERB` coroutines, STARTTLS and AUTH.
+used of it: the protocol, session state, its `smtp_VERB` coroutines.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NO_HOOKS = _NoHooks()
 class Connection(SMTP):
     """Lines in, replies out, deadlines; `VERBS` of a subclass say what there is to do."""
 
-    VERBS: tuple[str, ...] = ()
+    VERBS: frozenset[str] = frozenset()
     line_length_limit = 2 * PATH_COMMAND_LIMIT  # of the reader of commands
 
     def __init__(self, shared: Shared, connections: set[Connection]) -> None:
@@ -68,7 +68,7 @@ class Connection(SMTP):
         )
 
     def __dir__(self) -> Iterable[str]:
-        return [f"smtp_{verb}" for verb in self.VERBS]  # all that aiosmtpd looks for here
+        return ()  # what aiosmtpd would find out for every connection, `VERBS` knows
 
     @property
     def conversation(self) -> asyncio.Task[None]:
@@ -186,10 +186,10 @@ class Connection(SMTP):
         verb, argument = grammar.command(line[:-2])
         if len(line) > (PATH_COMMAND_LIMIT if verb in ("MAIL", "RCPT") else COMMAND_LIMIT):
             raise Refused(replies.TOO_LONG)
-        if verb not in self._smtp_methods:
+        if verb not in self.VERBS:
             raise Refused(replies.NOT_OFFERED if verb in _NOT_OFFERED else replies.UNKNOWN)
         self._idle_commands += verb not in _BRINGS_MAIL
-        await self._smtp_methods[verb](argument)
+        await getattr(self, f"smtp_{verb}")(argument)
 
     async def _skip_line(self) -> None:
         while True:

@@ -16,7 +16,9 @@ from gateway.doors.smtp.transaction import Transaction
 class SmtpSession(Connection):
     """Every argument is text without control characters, "" = none."""
 
-    VERBS = ("EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT")
+    VERBS = frozenset(
+        ("EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT")
+    )
 
     _helo = ""
 
