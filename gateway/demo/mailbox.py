@@ -36,7 +36,7 @@ class File:
     name: str
     kind: str
     content: bytes
-    inline: bool = False
+    content_id: str = ""  # of a picture inside the HTML
 
     @property
     def pages(self) -> int:
@@ -53,7 +53,7 @@ def _file(part: Message) -> File:
         name=part.get_filename() or "",
         kind=part.get_content_type(),
         content=content if isinstance(content, bytes) else b"",
-        inline="Content-ID" in part,
+        content_id=str(part.get("Content-ID", "")).strip("<> "),
     )
 
 
@@ -94,7 +94,7 @@ class Got:
             "text": self.text(),
             "files": [
                 {"name": f.name, "kind": f.kind, "sha256": hashlib.sha256(f.content).hexdigest(),
-                 "pages": f.pages, "inline": f.inline}
+                 "pages": f.pages, "inline": bool(f.content_id)}
                 for f in self.files
             ],
         }  # fmt: skip

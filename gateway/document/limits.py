@@ -36,16 +36,16 @@ def confine(limits: Limits) -> None:
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _limit(resource.RLIMIT_AS, _mapped() + limits.memory)
-    _limit(resource.RLIMIT_CPU, limits.cpu)
+    _limit(resource.RLIMIT_CPU, limits.cpu, spare=2)  # the soft one names its cause: SIGXCPU
     _limit(resource.RLIMIT_FSIZE, limits.file)
     _limit(resource.RLIMIT_NOFILE, limits.descriptors)
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def _limit(what: int, value: int) -> None:
+def _limit(what: int, value: int, spare: int = 0) -> None:
     _, hard = resource.getrlimit(what)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(what, (value, value))
+    most = value + spare if hard == resource.RLIM_INFINITY else min(value + spare, hard)
+    resource.setrlimit(what, (min(value, most), most))
 
 
 def _mapped() -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import re
-from html.parser import HTMLParser
 
 from gateway.mail.headers import decode
 
+_TAG = re.compile(r"([/!?]?)([A-Za-z][A-Za-z0-9]*|)")
+_HUGE_NUMBER = re.compile(r"&#(\d{8,}|[xX][0-9a-fA-F]{8,});?")  # int() refuses thousands of digits
+_MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
+_PILED = re.compile(f"([{_MARKS}]{{4}})[{_MARKS}]+")  # no writing piles up more on one letter
 _SILENT = frozenset({"script", "style", "head", "title", "template", "svg", "math", "object"})
 _BLOCK = re.compile(
     "address|article|aside|blockquote|body|center|d[dlt]|div|fieldset|figure|footer|form|h[1-6]|"
@@ -27,15 +31,14 @@ def text_of(content: bytes, parameters: dict[str, str]) -> str:
 def text_of_html(content: bytes, parameters: dict[str, str]) -> str:
     """What a text/html body says. Nothing is fetched, nothing runs."""
     charset = parameters.get("charset") or _meta_charset(content)
-    reader = _Reader()
-    reader.feed(decode(content, charset))
-    reader.close()
-    lines = [line.strip(" \t") for line in _tidy("".join(reader.pieces)).split("\n")]
+    text = _tidy(_Reader().read(decode(content, charset)))
+    lines = [line.strip(" \t") for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
 def _tidy(text: str) -> str:
     text = re.sub(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text).replace("\ufeff", "")
+    text = _PILED.sub(r"\1", text.replace("\xa0", " "))
     return re.sub(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "", text)
 
 
@@ -57,50 +60,77 @@ def _meta_charset(content: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-class _Reader(HTMLParser):
-    """Collects what a reader of the page would see, block by block."""
+def _without_comments(text: str) -> str:
+    pieces, position = [], 0
+    while (start := text.find("<!--", position)) >= 0:
+        end = text.find("-->", start)
+        if end < 0:
+            break
+        pieces.append(text[position:start])
+        position = end + 3
+    return "".join([*pieces, text[position:]])
+
+
+class _Reader:
+    """Collects what a reader of the page would see, block by block, in one pass.
+
+    A tag is what stands between "<" and the next ">": that is all of HTML a fax needs, and it
+    takes linear time, which `html.parser` does not on hostile pages (CVE-2025-6069).
+    """
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
-        self._silent: list[str] = []
+        self._silent = ""  # the element whose content nobody sees
         self._pre = 0
         self._at_start = True
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        if tag in _SILENT:
-            self._silent.append(tag)
-        elif tag == "br":
+    def read(self, page: str) -> str:
+        first, *rest = _without_comments(page).split("<")
+        self._say(first)
+        for piece in rest:
+            tag, closed, data = piece.partition(">")
+            found = _TAG.match(tag) if closed else None
+            if found:
+                self._tag(found[2].lower(), closing=bool(found[1]))
+                self._say(data)
+            else:
+                self._say("<" + piece)
+        return "".join(self.pieces)
+
+    def _tag(self, name: str, *, closing: bool) -> None:
+        if self._silent:
+            self._silent = "" if closing and name == self._silent else self._silent
+        elif name in _SILENT:
+            self._silent = "" if closing else name
+        elif name == "br":
             self._break("\n")
-        elif _BLOCK.fullmatch(tag):
-            self._block(tag)
-        elif tag in ("td", "th") and not self._at_start:
+        elif _BLOCK.fullmatch(name):
+            self._block(name)
+            self._mark(name, closing=closing)
+        elif name in ("td", "th") and not closing and not self._at_start:
             self.pieces.append("\t")
-        if tag == "li":
+
+    def _mark(self, name: str, *, closing: bool) -> None:
+        if name == "pre":
+            self._pre = max(0, self._pre + (-1 if closing else 1))
+        elif name == "li" and not closing:
             self.pieces.append("• ")
-        self._pre += tag == "pre"
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._silent:
-            del self._silent[self._silent.index(tag) :]
-        if _BLOCK.fullmatch(tag):
-            self._block(tag)
-        self._pre = max(0, self._pre - (tag == "pre"))
-
-    def handle_data(self, data: str) -> None:
+    def _say(self, data: str) -> None:
         if self._silent:
             return
-        text = data if self._pre else re.sub(r"[ \t\r\n\f]+", " ", data)
-        if self._at_start and not self._pre:
-            text = text.lstrip(" ")
+        text = html.unescape(_HUGE_NUMBER.sub("", data))
+        if not self._pre:
+            text = re.sub(r"[ \t\r\n\f]+", " ", text)
+            text = text.lstrip(" ") if self._at_start else text
         if text:
             self.pieces.append(text)
             self._at_start = text.endswith("\n")
 
-    def _block(self, tag: str) -> None:
+    def _block(self, name: str) -> None:
         if not self._at_start:
-            self._break("\n\n" if _APART.fullmatch(tag) else "\n")
-        elif _APART.fullmatch(tag) and self.pieces and not self.pieces[-1].endswith("\n\n"):
+            self._break("\n\n" if _APART.fullmatch(name) else "\n")
+        elif _APART.fullmatch(name) and self.pieces and not self.pieces[-1].endswith("\n\n"):
             self.pieces.append("\n")
 
     def _break(self, lines: str) -> None:

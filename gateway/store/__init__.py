@@ -156,6 +156,10 @@ class Store:
         rows = await self._db.read(_rows(queries.GET, id=fax))
         return fax_of(rows[0]) if rows else None
 
+    async def latest(self, most: int) -> list[Fax]:
+        """The newest faxes, newest first."""
+        return [fax_of(row) for row in await self._db.read(_rows(queries.LIST, most=most))]
+
     async def history(self, fax: str) -> list[Event]:
         rows = await self._db.read(_rows(queries.HISTORY, fax=fax))
         return [Event(row["at"], State(row["state"]), row["note"]) for row in rows]

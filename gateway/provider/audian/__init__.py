@@ -93,6 +93,11 @@ class Audian:
     async def archive(self, fax_id: str) -> None:
         await self._http.change("POST", f"{self._received}/{_path(fax_id)}/archive")
 
+    async def register_webhook(self, url: str) -> None:
+        """Ask to be told of received faxes there. Twice may double the events: a person does it."""
+        body = {"url": url, "events": ["fax_received"], "enabled": True, "format": "json"}
+        await self._http.change("POST", "/v2/fax/webhooks", body)
+
     def _rows(self, answer: object) -> list[dict[str, object]]:
         try:
             return [dict(row) for row in read.rows(answer)]
