@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from email.utils import parseaddr
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -53,7 +54,13 @@ def rooms(gateway: Gateway) -> list[Room]:
     sender, admin, life = config.mail_from, config.MAIL_ADMIN, config.FAX_QUEUE_LIFE
     look = config.FAX_TRACK_INTERVAL
     prepare = Prepare(spool, workshop, config.FAX_MAX_PAGES, config.paper)
-    submit = Submit(provider, gateway.store, spool, first_look=look / 3)
+    submit = Submit(
+        provider, gateway.store, spool, first_look=look / 3, absent_after=config.FAX_ABSENT_AFTER
+    )
+
+    async def witness(provider_id: str) -> None:
+        await gateway.store.shown(provider_id, now=time.time())
+
     downloads = asyncio.Semaphore(config.AUDIAN_MAX_DOWNLOADS)
     notify = one(Notify(post, spool, sender, admin))
     fetch = Fetch(provider, spool, workshop, downloads, 5 * config.FAX_MAX_PAGES)
@@ -63,7 +70,7 @@ def rooms(gateway: Gateway) -> list[Room]:
         Room("prepare", State.ACCEPTED, one(prepare), at_once=2, life=life, give_up="fail"),
         Room("submit", State.PREPARED, one(submit), at_once=4, limit=900.0, life=life,
              give_up="fail"),
-        Room("track", State.SUBMITTED, Track(provider, look), most=MOST_OPEN, ahead=look / 3,
+        Room("track", State.SUBMITTED, Track(provider, look, witness=witness), most=MOST_OPEN, ahead=look / 3,
              limit=600.0, longest_wait=60.0),
         Room("notify", State.DELIVERED, notify, at_once=2, life=5 * DAY),
         Room("notify", State.FAILED, notify, at_once=2, life=5 * DAY),

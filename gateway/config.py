@@ -75,6 +75,7 @@ class Config(BaseModel):
     FAX_MAX_RECIPIENTS: Annotated[int, Field(ge=1, le=100)] = 20
     FAX_QUEUE_LIFE: Duration = 86400.0
     FAX_TRACK_INTERVAL: Duration = 15.0
+    FAX_ABSENT_AFTER: Duration = 600.0
     FAX_RETENTION_SENT: Duration = 7 * 86400.0
     FAX_RETENTION_FAILED: Duration = 30 * 86400.0
     FAX_RETENTION_RECEIVED: Duration = 30 * 86400.0

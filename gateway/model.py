@@ -141,7 +141,8 @@ class Fax:
 class Attempt:
     """One upload that was begun, written down before its first byte left.
 
-    outcome: "" not known yet, accepted, refused (nothing was sent), unknown (a person was asked).
+    outcome: "" not known yet, accepted, refused (nothing was sent), absent
+    (proven), unknown (a person was asked).
     """
 
     id: str
@@ -153,6 +154,7 @@ class Attempt:
     started_at: float
     ended_at: float
     looks: int
+    shown_at: float
     outcome: str
     provider_id: str
     note: str

@@ -60,7 +60,7 @@ class Spool:
     """Documents of all faxes below one directory of ours (mode 0700)."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.absolute()  # the child works in another directory
         self.incoming = root / "incoming"  # parts being written; emptied at every start
         self.broken = asyncio.Event()  # set by a failed fsync: the process must end
         self._kept = root / "spool"

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import smtplib
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ LINE = "+14155550199"
 PERSON = "ann@example.com"
 OFFICE = "office@example.com"
 PATIENCE = 55.0  # s for both roads together
-TIMING = Timing(t_page=2.0, t_queue=1.0, t_index_lag=0.5, t_dial=1.0, t_negotiate=1.0, t_attach=1.0)
+TIMING = Timing(t_page=0.3, t_queue=1.0, t_index_lag=0.5, t_dial=1.0, t_negotiate=1.0, t_attach=1.0)
 
 
 @dataclass
@@ -52,12 +53,13 @@ class Stage:
     began: float
 
     def say(self, road: str, what: str) -> None:
-        print(f"{time.time() - self.began:6.1f} s  {road:<10}  {what}", flush=True)
+        sys.stdout.write(f"{time.time() - self.began:6.1f} s  {road:<10}  {what}\n")
+        sys.stdout.flush()
 
 
 async def play(*, once: bool, document: Path | None, keep: Path | None) -> bool:
     """Run the demo; True = the fax and the mail both arrived with the right pages."""
-    root = keep or Path(tempfile.mkdtemp(prefix="fax-demo-"))
+    root = keep.absolute() if keep else Path(tempfile.mkdtemp(prefix="fax-demo-"))
     root.mkdir(parents=True, exist_ok=True)
     log.setup("error")
     try:
@@ -124,7 +126,7 @@ def _environ(root: Path, simulator: Simulator, mailbox: Mailbox, secret: str) ->
 
 async def _act(stage: Stage, document: Path | None) -> bool:
     """Both roads at once; True = both arrived as they should."""
-    out = document or _letter(stage.root / "contract.pdf", "Contract", 2)
+    out = document.absolute() if document else _letter(stage.root / "contract.pdf", "Contract", 2)
     stage.say("demo", f"the mailbox: {stage.pages}   (all files: {stage.root})")
     try:
         async with asyncio.timeout(PATIENCE):

@@ -18,7 +18,7 @@ from gateway.provider import Outbox, Sent, same_number
 from gateway.spool import Kind, Spool
 
 LOOKS = (0.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)  # s between looks; the last one repeats
-ABSENT_AFTER = 600.0  # s after the upload: earlier, a list may still lag
+TRUSTED = 7 * 86400.0  # s: how old the proof may be that lists show faxes at work
 ABSENT_LOOKS = 3  # complete list passes without it
 EARLIER, LATER = 60.0, 120.0  # s around an upload in which its row may have been made
 PAIR_BUSY = 15.0  # s to wait while another upload between the same numbers is unknown
@@ -34,6 +34,7 @@ class Attempts(Protocol):
     async def looked(self, attempt: Attempt) -> None: ...
     async def attempts(self, fax: str) -> list[Attempt]: ...
     async def bound(self, since: float) -> set[str]: ...
+    async def ever_shown(self, since: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Submit:
     attempts: Attempts
     spool: Spool
     first_look: float = 5.0  # s until the provider's list is worth a look
+    absent_after: float = 600.0  # s after an upload; earlier, a list may still lag
     clock: Callable[[], float] = time.time
 
     async def __call__(self, fax: Fax) -> Fax:
@@ -87,10 +89,24 @@ class Submit:
             return await self._hold(fax, attempt, why, found)
         await self.attempts.looked(attempt)
         looks = attempt.looks + 1
-        if looks >= ABSENT_LOOKS and self.clock() - attempt.started_at > ABSENT_AFTER:
-            return await self._hold(fax, attempt, "the provider does not list it", found)
+        if looks >= ABSENT_LOOKS and self.clock() - attempt.started_at > self.absent_after:
+            return await self._absent(fax, attempt)
         wait = LOOKS[min(looks, len(LOOKS) - 1)]
         return fax.later(self.clock() + wait, trouble=fax.trouble or "unknown whether sent")
+
+    async def _absent(self, fax: Fax, attempt: Attempt) -> Fax:
+        """Not there. That counts only where lists were seen to show faxes still at work, and once.
+
+        A provider that lists finished faxes alone would make us send everything again.
+        """
+        before = await self.attempts.attempts(fax.id)
+        again = any(a.outcome == "absent" and a.reference == fax.reference for a in before)
+        proven = await self.attempts.ever_shown(self.clock() - TRUSTED)
+        if again or not proven:
+            return await self._hold(fax, attempt, "the provider does not list it", [])
+        note = f"not in {attempt.looks + 1} complete lists, which show faxes at work"
+        await self._end(attempt, "absent", note=note)
+        return fax.later(self.clock(), trouble=f"sent again: {note}")
 
     async def _candidates(self, attempt: Attempt) -> list[Sent]:
         """Rows that can only be this upload: its numbers, its time, nobody else's id."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -41,6 +41,7 @@ class Track:
     provider: Outbox
     interval: float = 15.0
     clock: Callable[[], float] = time.time
+    witness: Callable[[str], Awaitable[None]] | None = None  # told of a fax listed while at work
 
     async def __call__(self, faxes: list[Fax]) -> Sequence[Fax]:
         listed = await self.provider.sent(min(fax.since for fax in faxes) - MARGIN)
@@ -50,6 +51,10 @@ class Track:
         for fax in faxes:
             row = rows.get(fax.provider_id) or find(listed, fax.provider_id)
             after.append(await self._moved(fax, row, next_look))
+        at_work = (row.id for row in listed if row.phase is Phase.WORKING)
+        mine = {fax.provider_id for fax in faxes}
+        if self.witness and (shown := next((one for one in at_work if one in mine), "")):
+            await self.witness(shown)
         return after
 
     async def _moved(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:

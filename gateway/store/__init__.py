@@ -124,7 +124,7 @@ class Store:
         """
         attempt = Attempt(
             id=secrets.token_hex(16), fax=fax.id, reference=fax.reference, to_number=fax.number,
-            from_number=fax.line, pages=fax.pages, started_at=now, ended_at=0.0, looks=0,
+            from_number=fax.line, pages=fax.pages, started_at=now, ended_at=0.0, looks=0, shown_at=0.0,
             outcome="", provider_id="", note="",
         )  # fmt: skip
         rows = await self._db.write(_rows(queries.ATTEMPT_BEGIN, **asdict(attempt)))
@@ -144,6 +144,15 @@ class Store:
 
     async def attempts(self, fax: str) -> list[Attempt]:
         return [Attempt(**row) for row in await self._db.read(_rows(queries.ATTEMPTS, fax=fax))]
+
+    async def shown(self, provider_id: str, *, now: float) -> None:
+        """A list showed this upload while it was still at work: such lists can be trusted."""
+        await self._db.write(_rows(queries.SHOWN, provider_id=provider_id, now=now))
+
+    async def ever_shown(self, since: float) -> bool:
+        """Whether any upload begun since then was ever so shown."""
+        rows = await self._db.read(_rows(queries.EVER_SHOWN, since=since))
+        return bool(rows[0]["shown_at"])
 
     async def bound(self, since: float) -> set[str]:
         """Provider ids that uploads of ours already own."""

@@ -63,12 +63,14 @@ COUNTS = """SELECT state, held <> '' AS held, COUNT(*) AS faxes, MIN(since) AS o
 IDS = "SELECT id FROM fax"
 
 ATTEMPT_BEGIN = """INSERT INTO attempt (id, fax, reference, to_number, from_number, pages,
-        started_at, ended_at, looks, outcome, provider_id, note)
+        started_at, ended_at, looks, shown_at, outcome, provider_id, note)
     VALUES (:id, :fax, :reference, :to_number, :from_number, :pages,
-        :started_at, 0, 0, '', '', '')
+        :started_at, 0, 0, 0, '', '', '')
     ON CONFLICT DO NOTHING RETURNING id"""
 ATTEMPT_END = """UPDATE attempt SET outcome = :outcome, provider_id = :provider_id, note = :note,
         ended_at = :ended_at WHERE id = :id"""
 ATTEMPT_LOOKED = "UPDATE attempt SET looks = looks + 1 WHERE id = :id"
+SHOWN = "UPDATE attempt SET shown_at = :now WHERE provider_id = :provider_id"
+EVER_SHOWN = "SELECT MAX(shown_at) AS shown_at FROM attempt WHERE started_at >= :since"
 ATTEMPTS = "SELECT * FROM attempt WHERE fax = :fax ORDER BY started_at"
 BOUND = "SELECT provider_id FROM attempt WHERE provider_id <> '' AND started_at >= :since"

@@ -53,7 +53,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     seed = int(os.environ.get("FAX_SEED", str(random.randrange(1 << 30))))
     chance = random.Random(seed)
     print(f"seed {seed}")
-    with house(tmp_path, settings={"INBOUND_POLL_INTERVAL": "300ms"}) as home:
+    settings = {"INBOUND_POLL_INTERVAL": "300ms", "FAX_ABSENT_AFTER": "3s"}
+    with house(tmp_path, settings=settings, time_scale="0.05") as home:
         stop = threading.Event()
         senders = [Sender(home, n, stop) for n in range(SENDERS)]
         for sender in senders:

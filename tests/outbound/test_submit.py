@@ -10,7 +10,7 @@ import pytest
 
 from gateway.errors import PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
-from gateway.outbound.submit import ABSENT_AFTER, ABSENT_LOOKS, Submit
+from gateway.outbound.submit import ABSENT_LOOKS, Submit
 from gateway.provider import Phase, Sent
 from gateway.spool import Spool
 from gateway.store import Store
@@ -175,9 +175,36 @@ async def test_never_listed_is_held_not_sent_again(desk: Desk) -> None:
     after = await desk.wait_out(fax)
     assert "may have been sent" in after.held
     assert desk.provider.calls == 1
-    assert desk.clock() - started > ABSENT_AFTER
+    assert desk.clock() - started > 600
     (attempt,) = await desk.store.attempts(fax.id)
     assert (attempt.outcome, attempt.looks >= ABSENT_LOOKS) == ("unknown", True)
+
+
+async def test_absent_where_lists_are_proven_is_sent_once_more(desk: Desk) -> None:
+    """Ten minutes and three lists without it, and lists that do show faxes at work."""
+    other = await desk.add(number="+14155550122")
+    await desk.step()
+    await desk.store.shown("job1", now=desk.clock())
+    desk.provider.answer, desk.provider.takes = lost(UncertainError("reset")), False
+    fax = await desk.add()
+    started = desk.clock()
+    await desk.step()
+    desk.provider.answer, desk.provider.takes = lambda fax_id: fax_id, True
+    after = await desk.wait_out(fax)
+    assert (after.state, after.provider_id) == (State.SUBMITTED, "job3")
+    assert desk.clock() - started > 600
+    assert [a.outcome for a in await desk.store.attempts(fax.id)] == ["absent", "accepted"]
+    assert (await desk.after(other)).provider_id == "job1"
+
+
+async def test_a_second_absence_is_held(desk: Desk) -> None:
+    await desk.add(number="+14155550122")
+    await desk.step()
+    await desk.store.shown("job1", now=desk.clock())
+    desk.provider.answer, desk.provider.takes = lost(UncertainError("reset")), False
+    after = await desk.wait_out(await desk.add(), passes=80)
+    assert "may have been sent" in after.held
+    assert desk.provider.calls == 3
 
 
 async def test_several_candidates_are_held(desk: Desk) -> None:

@@ -50,7 +50,7 @@ CREATE TABLE history (
 );
 
 -- One row for every upload that was begun, committed before its first byte leaves.
--- outcome: '' not known yet | 'accepted' | 'refused' (nothing was sent) | 'unknown' (a person was asked)
+-- outcome: '' not known yet | 'accepted' | 'refused' (nothing was sent) | 'absent' (proven) | 'unknown' (a person was asked)
 CREATE TABLE attempt (
     id TEXT PRIMARY KEY,
     fax TEXT NOT NULL REFERENCES fax (id),
@@ -60,7 +60,8 @@ CREATE TABLE attempt (
     pages BIGINT NOT NULL,
     started_at DOUBLE PRECISION NOT NULL,
     ended_at DOUBLE PRECISION NOT NULL,
-    looks BIGINT NOT NULL,
+    looks BIGINT NOT NULL, -- complete list passes without it
+    shown_at DOUBLE PRECISION NOT NULL, -- when a list showed it while it was still at work
     outcome TEXT NOT NULL,
     provider_id TEXT NOT NULL,
     note TEXT NOT NULL
