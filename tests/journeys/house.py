@@ -39,6 +39,24 @@ def wait_for(look: Callable[[], T | None], what: str, patience: float = PATIENCE
     raise AssertionError(f"waited {patience:.0f} s for {what}")
 
 
+def letter(
+    *recipients: str, content: bytes = b"", sender: str = "ann@example.com",
+    subject: str = "Contract", kind: str = "application/pdf", name: str = "contract.pdf",
+    text: str = "Please see the attachment.", **headers: str,
+) -> bytes:  # fmt: skip
+    """A mail as a mail program writes it."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, ", ".join(recipients), subject
+    mail["Message-ID"] = f"<{time.monotonic_ns()}@example.com>"
+    for header, value in headers.items():
+        mail[header.replace("_", "-")] = value
+    mail.set_content(text)
+    if content:
+        maintype, _, subtype = kind.partition("/")
+        mail.add_attachment(content, maintype=maintype, subtype=subtype, filename=name)
+    return mail.as_bytes()
+
+
 @dataclass
 class Program:
     """One of our programs as a process; its output goes to a file."""
@@ -143,16 +161,11 @@ class House:
         text: str = "Please see the attachment.", **headers: str,
     ) -> str:  # fmt: skip
         """Send a mail as a mail program would; returns the server's reply to the body."""
-        mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = sender, ", ".join(recipients), subject
-        mail["Message-ID"] = f"<{time.monotonic_ns()}@example.com>"
-        for header, value in headers.items():
-            mail[header.replace("_", "-")] = value
-        mail.set_content(text)
-        if content:
-            maintype, _, subtype = kind.partition("/")
-            mail.add_attachment(content, maintype=maintype, subtype=subtype, filename=name)
-        return self.send_bytes(mail.as_bytes(), *recipients, sender=sender)
+        mail = letter(
+            *recipients, content=content, sender=sender, subject=subject, kind=kind, name=name,
+            text=text, **headers,
+        )  # fmt: skip
+        return self.send_bytes(mail, *recipients, sender=sender)
 
     def send_bytes(self, mail: bytes, *recipients: str, sender: str = "ann@example.com") -> str:
         host, _, port = self.smtp.rpartition(":")

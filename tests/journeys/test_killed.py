@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.house import House, house, wait_for
+from tests.journeys.house import House, house, letter, wait_for
 from tests.make import pdf
 
 KILLS = int(os.environ.get("FAX_KILLS", "30"))
@@ -36,9 +36,11 @@ class Sender(threading.Thread):
             number = f"+1415{200 + self.number}{count:04}"
             if number.endswith(("0013", "0009", "0006", "0007", "0012", "0011")):
                 continue  # numbers with which the simulator loses or refuses faxes on purpose
+            address = f"{number}@fax.local"
+            mail = letter(address, content=self.document, subject=number)
             while not self.stop.is_set():
                 try:
-                    self.home.send(f"{number}@fax.local", content=self.document, subject=number)
+                    self.home.send_bytes(mail, address)
                 except (OSError, smtplib.SMTPException, AssertionError):
                     time.sleep(0.05)  # no 250: the client keeps the mail and comes again
                     continue
