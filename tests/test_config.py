@@ -98,7 +98,7 @@ def test_values(tmp_path: Path) -> None:
            "FAX_DOMAINS": "fax.local, FAX.example", "FAX_ALLOWED_COUNTRIES": "us,ca"},
     )  # fmt: skip
     assert (config.FAX_QUEUE_LIFE, config.SMTP_MAX_MESSAGE) == (5400.0, 25_000_000)
-    assert config.SMTP_LISTEN == Address("::1", 2525)
+    assert Address("::1", 2525) == config.SMTP_LISTEN
     assert config.FAX_DOMAINS == ("fax.local", "fax.example")
     assert config.countries == {"US", "CA"}
     assert config.mail_from == "Fax Gateway <fax@fax.local>"

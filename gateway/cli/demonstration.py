@@ -20,10 +20,14 @@ def register(app: typer.Typer) -> None:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End when both have arrived.")] = False,
     document: Annotated[
-        Path | None, typer.Option("--document", help="Fax this file.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(
+            "--document", help="Fax this file.", exists=True, dir_okay=False, resolve_path=True
+        ),
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", help="Leave all files in this directory.")
+        Path | None,
+        typer.Option("--keep", help="Leave all files in this directory.", resolve_path=True),
     ] = None,
 ) -> None:
     import asyncio  # noqa: PLC0415 - keeps --help fast

@@ -59,7 +59,7 @@ class Stage:
 
 async def play(*, once: bool, document: Path | None, keep: Path | None) -> bool:
     """Run the demo; True = the fax and the mail both arrived with the right pages."""
-    root = keep.absolute() if keep else Path(tempfile.mkdtemp(prefix="fax-demo-"))
+    root = keep or Path(tempfile.mkdtemp(prefix="fax-demo-"))
     root.mkdir(parents=True, exist_ok=True)
     log.setup("error")
     try:
@@ -126,7 +126,7 @@ def _environ(root: Path, simulator: Simulator, mailbox: Mailbox, secret: str) ->
 
 async def _act(stage: Stage, document: Path | None) -> bool:
     """Both roads at once; True = both arrived as they should."""
-    out = document.absolute() if document else _letter(stage.root / "contract.pdf", "Contract", 2)
+    out = document or _letter(stage.root / "contract.pdf", "Contract", 2)
     stage.say("demo", f"the mailbox: {stage.pages}   (all files: {stage.root})")
     try:
         async with asyncio.timeout(PATIENCE):

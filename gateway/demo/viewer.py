@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.demo.mailbox import Got, Mailbox
@@ -26,72 +27,68 @@ _HEADERS = {
 
 def viewer(mailbox: Mailbox) -> list[BaseRoute]:
     """The routes of the page."""
+    pages = _Pages(mailbox)
+    return [
+        Route("/", pages.index),
+        Route("/{number:int}", pages.mail),
+        Route("/{number:int}/html", pages.html),
+        Route("/{number:int}/files/{file:int}", pages.attachment),
+    ]
 
-    def find(request: Request) -> Got | None:
-        number = int(request.path_params["number"])
-        return mailbox.mails[number] if 0 <= number < len(mailbox.mails) else None
 
-    async def index(_: Request) -> Response:
+class _Pages:
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    async def index(self, _: Request) -> Response:
         rows = "".join(
             f"<tr><td>{escape(', '.join(got.recipients))}</td><td><a href='/{number}'>"
             f"{escape(str(got.mail['Subject']))}</a></td><td>{len(got.files) or ''}</td></tr>"
-            for number, got in reversed(list(enumerate(mailbox.mails)))
+            for number, got in reversed(list(enumerate(self._mailbox.mails)))
         )
         table = f"<table><tr><th>To</th><th>Subject</th><th>Files</th></tr>{rows}</table>"
         return _html("Mailbox of the demo", table if rows else "<p>No mail yet.</p>")
 
-    async def mail(request: Request) -> Response:
-        got = find(request)
-        if got is None:
-            return PlainTextResponse("no such mail\n", 404)
-        number = request.path_params["number"]
-        shown = ("From", "To", "Subject", "Date", "In-Reply-To")
+    async def mail(self, request: Request) -> Response:
+        number, got = self._find(request)
         rows = "".join(
             f"<tr><th>{name}</th><td>{escape(str(got.mail[name]))}</td></tr>"
-            for name in shown
+            for name in ("From", "To", "Subject", "Date", "In-Reply-To")
             if got.mail[name]
         )
         files = ", ".join(
             f"<a href='/{number}/files/{i}'>{escape(file.name)}</a>"
             for i, file in enumerate(got.files)
         )
-        body = (
-            f"<iframe sandbox src='/{number}/html'></iframe>"
-            if got.text("html")
-            else f"<pre>{escape(got.text())}</pre>"
-        )
-        return _html(
-            str(got.mail["Subject"]),
-            f"<p><a href='/'>All mails</a></p><table>{rows}</table><p>{files}</p>{body}",
-        )
+        body = f"<pre>{escape(got.text())}</pre>"
+        if got.text("html"):
+            body = f"<iframe sandbox src='/{number}/html'></iframe>"
+        top = f"<p><a href='/'>All mails</a></p><table>{rows}</table><p>{files}</p>"
+        return _html(str(got.mail["Subject"]), top + body)
 
-    async def html(request: Request) -> Response:
-        got = find(request)
-        if got is None:
-            return PlainTextResponse("no such mail\n", 404)
+    async def html(self, request: Request) -> Response:
+        number, got = self._find(request)
         text = got.text("html")
         for i, file in enumerate(got.files):
             if file.content_id:
-                link = f"/{request.path_params['number']}/files/{i}"
-                text = text.replace(f"cid:{file.content_id}", link)
+                text = text.replace(f"cid:{file.content_id}", f"/{number}/files/{i}")
         return HTMLResponse(text, headers=_HEADERS)
 
-    async def attachment(request: Request) -> Response:
-        got = find(request)
+    async def attachment(self, request: Request) -> Response:
+        _, got = self._find(request)
         number = int(request.path_params["file"])
-        if got is None or number >= len(got.files):
-            return PlainTextResponse("no such file\n", 404)
+        if number >= len(got.files):
+            raise HTTPException(404, "no such file")
         file = got.files[number]
         name = f"inline; filename*=utf-8''{quote(file.name)}"
         headers = _HEADERS | {"Content-Disposition": name, "Content-Security-Policy": "sandbox"}
         return Response(file.content, media_type=file.kind, headers=headers)
 
-    return [
-        Route("/", index),
-        Route("/{number:int}", mail),
-        Route("/{number:int}/html", html),
-        Route("/{number:int}/files/{file:int}", attachment),
-    ]
+    def _find(self, request: Request) -> tuple[int, Got]:
+        number = int(request.path_params["number"])
+        if number >= len(self._mailbox.mails):
+            raise HTTPException(404, "no such mail")
+        return number, self._mailbox.mails[number]
 
 
 def _html(title: str, body: str) -> Response:

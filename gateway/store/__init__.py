@@ -124,7 +124,8 @@ class Store:
         """
         attempt = Attempt(
             id=secrets.token_hex(16), fax=fax.id, reference=fax.reference, to_number=fax.number,
-            from_number=fax.line, pages=fax.pages, started_at=now, ended_at=0.0, looks=0, shown_at=0.0,
+            from_number=fax.line, pages=fax.pages, started_at=now, ended_at=0.0, looks=0,
+            shown_at=0.0,
             outcome="", provider_id="", note="",
         )  # fmt: skip
         rows = await self._db.write(_rows(queries.ATTEMPT_BEGIN, **asdict(attempt)))

@@ -81,7 +81,8 @@ async def test_nobody_gets_a_fax_twice(store: Store) -> None:
             mine += [fax.id for fax in claimed]
         return mine
 
-    taken = sum(await asyncio.gather(*(worker() for _ in range(8))), [])
+    shares = await asyncio.gather(*(worker() for _ in range(8)))
+    taken = [fax for share in shares for fax in share]
     assert sorted(taken) == sorted(fax.id for fax in faxes)
 
 
