@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from email.policy import compat32
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import quote
@@ -27,6 +27,7 @@ LINE = 57  # bytes of an attachment on one base64 line of 76 characters (RFC 204
 _BLOCK = LINE * 4096
 _WORD = 45  # bytes of UTF-8 in one encoded word: 75 characters at most (RFC 2047 §2)
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ .-]*")
+_MAILBOX = re.compile(r"(?P<name>[^<>\r\n]*)<(?P<inside>[^<>]+)>|(?P<alone>[^<>]+)")
 ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 
 
@@ -67,7 +68,8 @@ def write(mail: Mail, path: Path) -> None:
             out.write(f"{name}: {value}\r\n".encode("ascii"))
         _write_body(mail, out)
     with path.open("rb") as written:
-        check(written, meant)
+        head = written.read(sum(len(name) + len(value) + 4 for name, value in meant) + 500)
+    check(head, meant)
 
 
 def header_lines(mail: Mail) -> list[tuple[str, str]]:
@@ -83,12 +85,16 @@ def header_lines(mail: Mail) -> list[tuple[str, str]]:
     return [*lines, ("MIME-Version", "1.0")]
 
 
-def check(written: BinaryIO, meant: list[tuple[str, str]]) -> None:
+def check(written: bytes, meant: list[tuple[str, str]]) -> None:
     """Parse the header block as a stranger would; it must hold what was meant, nothing else."""
-    parsed = BytesHeaderParser(policy=compat32).parse(written)
-    found = [(name, value) for name, value in parsed.items() if not name.startswith("Content-")]
+    parsed = BytesHeaderParser(policy=compat32).parsebytes(written.partition(b"\r\n\r\n")[0])
+    found = [
+        (name, str(value).replace("\r\n", "\n"))
+        for name, value in parsed.items()
+        if not name.startswith("Content-")
+    ]
     wanted = [(name, value.replace("\r\n", "\n")) for name, value in meant]
-    if [(n, str(v).replace("\r\n", "\n")) for n, v in found] != wanted:
+    if found != wanted:
         raise HeaderError(f"meant {[n for n, _ in wanted]}, came out {[n for n, _ in found]}")
 
 
@@ -110,13 +116,16 @@ def encoded(text: str) -> str:
 
 def mailbox(written: str) -> str:
     """`Name <address>` or an address, safe in a header. Raises ValueError on anything else."""
-    name, address = parseaddr(clean(written, 400))
-    if not ADDRESS.fullmatch(address):
+    match = _MAILBOX.fullmatch(written)
+    address = (match["inside"] or match["alone"]) if match else ""
+    if not match or not ADDRESS.fullmatch(address):
         raise ValueError(f"{written!r} is no mail address")
+    name = clean((match["name"] or "").strip().strip('"'))
     if not name:
         return address
-    plain = name if _ATOM.fullmatch(name) and len(name) <= 60 else ""
-    return f'"{plain}" <{address}>' if plain else f"{encoded(name)} <{address}>"
+    if _ATOM.fullmatch(name) and len(name) <= 60:
+        return f'"{name}" <{address}>'
+    return f"{encoded(name)} <{address}>"
 
 
 def self_test() -> list[str]:
