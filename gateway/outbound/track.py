@@ -6,16 +6,17 @@ The provider's list is the truth. An unknown word means it is still working, a m
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from gateway.errors import Cause
-from gateway.model import Fax
+from gateway.errors import Cause, PermanentError, TransientError, UncertainError
+from gateway.model import Fax, State
 from gateway.provider import Outbox, Phase, Sent, find
 
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 STUCK = 6 * 3600.0  # s without a final word: a person must look
 MISSES = 13  # passes in which a fax was in no list, a minute apart, until it counts as lost
 MISS_WAIT = 60.0
+ASKED_A_PASS = 5  # delivered faxes whose details (time on the line) are asked for in one pass
 MARGIN = 3600.0  # s before the oldest open fax from which on the list is asked for
 _STEPS = ((120.0, 1), (600.0, 2), (3600.0, 4))  # age of the youngest open fax → × interval
 _SLOWEST = 20  # × interval, for older ones
@@ -51,6 +53,7 @@ class Track:
         for fax in faxes:
             row = rows.get(fax.provider_id) or find(listed, fax.provider_id)
             after.append(await self._moved(fax, row, next_look))
+        after = await self._timed(after)
         at_work = (row.id for row in listed if row.phase is Phase.WORKING)
         mine = {fax.provider_id for fax in faxes}
         if self.witness and (shown := next((one for one in at_work if one in mine), "")):
@@ -75,6 +78,17 @@ class Track:
                 f"{row.word!r}); it may still be sent"
             )
         return fax.later(next_look)
+
+    async def _timed(self, faxes: list[Fax]) -> list[Fax]:
+        """Lists seldom tell the time on the line: ask once for it, as far as the budget allows."""
+        asked = 0
+        for at, fax in enumerate(faxes):
+            if fax.state is State.DELIVERED and not fax.duration and asked < ASKED_A_PASS:
+                asked += 1
+                with contextlib.suppress(TransientError, UncertainError, PermanentError):
+                    row = await self.provider.details(fax.provider_id)
+                    faxes[at] = replace(fax, duration=row.duration) if row else fax
+        return faxes
 
     async def _failed(self, fax: Fax, row: Sent) -> Fax:
         """A list row seldom says why: ask once for the details."""

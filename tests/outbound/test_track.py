@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import Cause
 from gateway.model import Fax, State
-from gateway.outbound.track import MISSES, STUCK, Track
+from gateway.outbound.track import ASKED_A_PASS, MISSES, STUCK, Track
 from gateway.provider import Phase, Sent
 from tests.conftest import Clock
 from tests.make import outbound
@@ -65,6 +65,14 @@ async def test_facts_of_a_delivery(clock: Clock) -> None:
     row = Sent("p1", Phase.DELIVERED, "sent", pages=3, duration=61)
     (after,) = await look(Listed([row]), clock, submitted(clock))
     assert (after.result_pages, after.duration) == (3, 61)
+
+
+async def test_the_time_on_the_line_is_asked_for_within_bounds(clock: Clock) -> None:
+    rows = [Sent(f"p{i}", Phase.DELIVERED, "sent", pages=3) for i in range(50)]
+    provider = Listed(rows, {row.id: replace(row, duration=61) for row in rows})
+    after = await look(provider, clock, *(submitted(clock, row.id) for row in rows))
+    assert [fax.duration for fax in after] == [61] * ASKED_A_PASS + [0] * (50 - ASKED_A_PASS)
+    assert provider.requests == 1 + ASKED_A_PASS
 
 
 async def test_a_failure_asks_once_why(clock: Clock) -> None:

@@ -1,0 +1,136 @@
+"""The command line as a sysadmin meets it: exit codes, words, JSON, signals, systemd's socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.house import House, house, wait_for
+from tests.make import pdf
+
+GOOD = {
+    "AUDIAN_ACCOUNT_ID": "acc",
+    "AUDIAN_AUTH_TOKEN": "s3cret-token",
+    "FAX_FROM_NUMBER": "+14155550199",
+    "INBOUND": "off",
+}
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "120", **environ},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["run", "demo", "check", "list", "show", "simulate"])
+def test_help(verb: str) -> None:
+    done = run(verb, "--help")
+    assert (done.returncode, "Usage" in done.stdout) == (0, True)
+
+
+def test_wrong_usage_is_2() -> None:
+    assert run("show").returncode == 2
+    assert run("nonsense").returncode == 2
+    assert run("simulate", "--profile", "unknown").returncode == 2
+
+
+def test_check_is_fine() -> None:
+    done = run("check", **GOOD)
+    assert (done.returncode, "fine" in done.stdout) == (0, True)
+    assert "s3cret-token" not in done.stdout + done.stderr
+    assert "AUDIAN_AUTH_TOKEN=(set)" in done.stdout
+
+
+def test_check_tells_everything_at_once_and_exits_78(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[route]]\nmial = ["a@example.com"]\n')
+    done = run("check", **GOOD, INBOUND_POLL_INTERVAL="60", FAX_HOME_COUNTRY="USA")
+    assert done.returncode == 78
+    assert "INBOUND_POLL_INTERVAL=60: a number with its unit" in done.stderr
+    assert "FAX_HOME_COUNTRY=USA" in done.stderr
+    bad_rules = GOOD | {"INBOUND": "poll", "RULES_FILE": str(rules)}
+    done = run("check", "--json", **bad_rules)
+    assert done.returncode == 78
+    assert "mial is no key: did you mean mail?" in str(json.loads(done.stdout)["problems"])
+    assert run("run", **bad_rules, DATA_DIR=str(tmp_path / "d")).returncode == 78
+
+
+def test_list_without_a_gateway_says_so(tmp_path: Path) -> None:
+    done = run("list", **GOOD, DATA_DIR=str(tmp_path))
+    assert (done.returncode, "has the gateway run here" in done.stderr) == (1, True)
+
+
+def ask(home: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(*arguments, **home.daemon.environ)
+
+
+def test_list_show_and_a_second_gateway(tmp_path: Path) -> None:
+    with house(tmp_path) as home:
+        home.send("+14155510000@fax.local", content=pdf(2))
+        (fax,) = home.all_closed(1)
+        listed = json.loads(ask(home, "list", "--json").stdout)
+        assert [(f["id"], f["state"], f["pages"]) for f in listed] == [(fax["id"], "closed", 2)]
+        assert fax["id"] in ask(home, "list").stdout
+        shown = json.loads(ask(home, "show", fax["id"], "--json").stdout)
+        states = [event["state"] for event in shown["history"]]
+        assert states == ["accepted", "prepared", "submitted", "delivered", "closed"]
+        assert shown["attempts"][0]["outcome"] == "accepted"
+        assert "delivered" in ask(home, "show", fax["id"]).stdout
+        assert ask(home, "show", "nothing").returncode == 1
+        second = ask(home, "run")
+        assert (second.returncode, "another gateway works in" in second.stderr) == (1, True)
+
+
+def test_signals(tmp_path: Path) -> None:
+    """SIGHUP takes good rules and refuses broken ones; SIGTERM ends cleanly."""
+    with house(tmp_path) as home:
+        assert home.daemon.process
+        (tmp_path / "rules.toml").write_text("nonsense")
+        home.daemon.process.send_signal(signal.SIGHUP)
+        home.daemon.said('"rules_refused"')
+        (tmp_path / "rules.toml").write_text('[[route]]\nmail = "new@example.com"\n')
+        home.daemon.process.send_signal(signal.SIGHUP)
+        home.daemon.said('"rules_loaded"')
+        home.inject(pdf(1))
+        home.notice("new@example.com")
+        assert home.daemon.end(signal.SIGTERM) == 0
+        home.daemon.process = None
+        assert '"gateway_stopped"' in home.daemon.output.read_text("utf-8")
+
+
+def test_what_systemd_hears(tmp_path: Path) -> None:
+    """READY when the doors are open, signs of life with a status line, STOPPING at the end."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
+        hears.bind(str(path))
+        hears.settimeout(30)
+        extra = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"}
+        with house(tmp_path, settings=extra) as home:
+            heard = [hears.recv(4096).decode()]
+            while sum("WATCHDOG=1" in one for one in heard) < 3:
+                heard.append(hears.recv(4096).decode())
+            home.daemon.end()
+            while "STOPPING=1" not in heard[-1]:
+                heard.append(hears.recv(4096).decode())
+    assert heard[0].startswith("READY=1") or heard[1].startswith("READY=1")
+    assert any(re.search(r"STATUS=0 faxes at work, 0 held", one) for one in heard)
+
+
+def test_the_token_is_in_no_output(tmp_path: Path) -> None:
+    with house(tmp_path) as home:
+        home.send("+14155520000@fax.local", content=pdf(1))
+        home.all_closed(1)
+        wait_for(lambda: home.mails() or None, "the notice")
+        text = home.daemon.output.read_text("utf-8")
+    assert "sandbox-token" not in text
+    assert "4155520000" not in text
