@@ -20,13 +20,11 @@ import structlog
 from gateway import build, systemd
 from gateway.build import DATABASE, StartError
 from gateway.config import Config
-from gateway.document import Workshop
 from gateway.doors.poll import Poll
 from gateway.janitor import Retention, keep_house
 from gateway.mail import compose
-from gateway.rules import Rules, RulesError
-from gateway.spool import Spool
-from gateway.store import Store, StoreError
+from gateway.rules import RulesError
+from gateway.store import StoreError
 from gateway.store.sqlite import SAFE_VERSION, SchemaError
 from gateway.worker import Room, staff
 
@@ -45,12 +43,9 @@ class Gateway:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.stop = asyncio.Event()
-        self.rules = build.rules_of(config)
-        self.spool = Spool(config.DATA_DIR)
-        self.store = Store(config.DATA_DIR / DATABASE)
-        self.workshop = Workshop(scratch=self.spool.incoming)
-        self.provider = build.provider(config)
-        self.post = build.post(config, self.spool)
+        self.parts = build.parts(config)
+        self.spool, self.store = self.parts.spool, self.parts.store
+        self.workshop, self.provider = self.parts.workshop, self.parts.provider
         self.smtp = build.smtp_door(config, self.spool, self.store)
         self.web = build.web_server(config, self.store, self.spool)
 
@@ -58,7 +53,7 @@ class Gateway:
         """Work until `stop` is set; then finish what is begun, at most `GRACE` seconds."""
         async with AsyncExitStack() as stack:
             await self._open(stack)
-            rooms = build.rooms(self)
+            rooms = build.rooms(self.parts)
             stack.push_async_callback(self.web.stop)
             await self.web.start()
             stack.push_async_callback(self.smtp.stop, GRACE)
@@ -124,14 +119,11 @@ class Gateway:
     def reload(self) -> None:
         """SIGHUP: new rules, or the old ones and a word about why."""
         try:
-            self.rules = build.rules_of(self.config)
+            self.parts.rules = build.rules_of(self.config)
         except RulesError as error:
             log.error("rules_refused", problems=error.problems)  # noqa: TRY400 - no bug
             return
-        log.info("rules_loaded", routes=len(self.rules.route) if self.rules else 0)
-
-    def rules_now(self) -> Rules:
-        return self.rules
+        log.info("rules_loaded", routes=len(self.parts.rules.route))
 
     def _tell_started(self) -> None:
         smtp, web = (f"{host}:{port}" for host, port in (self.smtp.address, self.web.address))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from dataclasses import dataclass
 from email.utils import parseaddr
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from starlette.routing import BaseRoute, Route
 
 from gateway.alarm import Alarm
 from gateway.config import Config
+from gateway.document import Workshop
 from gateway.doors.smtp import SmtpDoor, SmtpSettings
 from gateway.doors.webhook import Webhook
 from gateway.inbound.deliver import Deliver
@@ -34,9 +35,6 @@ from gateway.store import HELD, Store, StoreError
 from gateway.web import WebServer, health
 from gateway.worker import Room, one
 
-if TYPE_CHECKING:
-    from gateway.app import Gateway
-
 DATABASE = "gateway.db"
 DAY = 86400.0
 MOST_OPEN = 20_000  # faxes that one pass of the tracker follows
@@ -47,24 +45,51 @@ class StartError(Exception):
     """The gateway cannot start here, or not go on; the text says why and what to do."""
 
 
-def rooms(gateway: Gateway) -> list[Room]:
+@dataclass
+class Parts:
+    """The services that rooms and doors share. `rules` are replaced on SIGHUP."""
+
+    config: Config
+    spool: Spool
+    store: Store
+    workshop: Workshop
+    provider: Audian
+    post: Post
+    rules: Rules
+
+
+def parts(config: Config) -> Parts:
+    """Build them all; nothing is opened yet. Raises RulesError."""
+    spool = Spool(config.DATA_DIR)
+    return Parts(
+        config=config,
+        spool=spool,
+        store=Store(config.DATA_DIR / DATABASE),
+        workshop=Workshop(scratch=spool.incoming),
+        provider=provider(config),
+        post=post(config, spool),
+        rules=rules_of(config),
+    )
+
+
+def rooms(parts: Parts) -> list[Room]:
     """One line a step."""
-    config, spool, post = gateway.config, gateway.spool, gateway.post
-    provider, workshop = gateway.provider, gateway.workshop
+    config, spool, post = parts.config, parts.spool, parts.post
+    provider, workshop = parts.provider, parts.workshop
     sender, admin, life = config.mail_from, config.MAIL_ADMIN, config.FAX_QUEUE_LIFE
     look = config.FAX_TRACK_INTERVAL
     prepare = Prepare(spool, workshop, config.FAX_MAX_PAGES, config.paper)
     submit = Submit(
-        provider, gateway.store, spool, first_look=look / 3, absent_after=config.FAX_ABSENT_AFTER
+        provider, parts.store, spool, first_look=look / 3, absent_after=config.FAX_ABSENT_AFTER
     )
 
     async def witness(provider_id: str) -> None:
-        await gateway.store.shown(provider_id, now=time.time())
+        await parts.store.shown(provider_id, now=time.time())
 
     downloads = asyncio.Semaphore(config.AUDIAN_MAX_DOWNLOADS)
     notify = one(Notify(post, spool, sender, admin))
     fetch = Fetch(provider, spool, workshop, downloads, 5 * config.FAX_MAX_PAGES)
-    deliver = Deliver(post, spool, gateway.rules_now, sender, admin)
+    deliver = Deliver(post, spool, lambda: parts.rules, sender, admin)
     settle = Settle(provider, config.INBOUND_ARCHIVE)
     return [
         Room("prepare", State.ACCEPTED, one(prepare), at_once=2, life=life, give_up="fail"),
