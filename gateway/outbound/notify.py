@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parseaddr
 
 import structlog
 
@@ -43,5 +44,5 @@ class Notify:
         why = f"the sender could not be told: {error}"
         if self.admin:
             alarm = notice.alarm(fax, self.mail_from, self.admin, self.clock(), why)
-            await self.post.send(alarm, (self.admin,))
+            await self.post.send(alarm, (parseaddr(self.admin)[1],))
         return fax.closed(f"{fax.reason}; {why}" if fax.reason else why)
