@@ -56,6 +56,7 @@ class Webhook:
     secret: str
     hmac_secret: str = ""
     clock: Callable[[], float] = time.time
+    patience: float = SLOWEST
     _nudged: dict[str, float] = field(default_factory=dict)
 
     async def __call__(self, request: Request) -> Response:
@@ -76,7 +77,7 @@ class Webhook:
         self._known(request.path_params["secret"])
         if request.method != "POST":
             raise RefusedError(405, "POST is wanted")
-        body = await _read(request)
+        body = await _read(request, self.patience)
         self._signed(request, body)
         fax_id = announced_id(body)
         if fax_id:
@@ -110,13 +111,13 @@ class Webhook:
             raise RefusedError(401, "signature too old")
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, patience: float) -> bytes:
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > MOST_BODY:
         raise RefusedError(413, "too long")
     body = bytearray()
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(patience):
             async for block in request.stream():
                 body += block
                 if len(body) > MOST_BODY:

@@ -35,8 +35,8 @@ async def connect(store: Store, spool: Spool) -> AsyncIterator[Connect]:
 async def until(look: Callable[[], bool]) -> None:
     """Ask until it is so; there is no event for what another thread does to the disk."""
     async with asyncio.timeout(5):
-        while not look():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - see above
+        while not look():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
 
 
 async def ready(connect: Connect, *commands: str) -> Client:
