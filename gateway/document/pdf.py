@@ -41,11 +41,23 @@ def add_pdf(book: Pdf, source: Path | bytes, title: str, most: int) -> int:
 
 def _open(source: Path | bytes, title: str) -> Pdf:
     try:
-        return Pdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        pdf = Pdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except pikepdf.PasswordError as error:
         raise PermanentError(
             f"{title} is protected with a password; please send it without one.", Cause.DOCUMENT
         ) from error
+    if pdf.get_warnings() and not _is_whole(source):
+        raise damaged(title)  # what a reader saves of half a file is half a fax
+    return pdf
+
+
+def _is_whole(source: Path | bytes) -> bool:
+    """Whether it ends as a PDF does: `%%EOF` in the last 2 KiB."""
+    if isinstance(source, bytes):
+        return b"%%EOF" in source[-2048:]
+    with source.open("rb") as file:
+        file.seek(max(0, source.stat().st_size - 2048))
+        return b"%%EOF" in file.read()
 
 
 def _count(pdf: Pdf, title: str, most: int) -> int:

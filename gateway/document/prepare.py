@@ -98,7 +98,7 @@ def _add_part(book: Pdf, part: Part, task: PrepareTask) -> None:
 def _add(book: Pdf, task: PrepareTask, title: str, source: Path | bytes) -> None:
     room = task.max_pages - len(book.pages)
     if room <= 0:
-        raise too_many_pages("The fax", task.max_pages)
+        raise too_many_pages(title, room)
     add_pdf(book, source, title, room)
 
 

@@ -35,7 +35,8 @@ def damaged(title: str) -> PermanentError:
 
 def too_many_pages(title: str, most: int) -> PermanentError:
     return PermanentError(
-        f"{title} has too many pages; a fax may have {most}. Please send it in several faxes.",
+        f"{title} makes the fax too long: there is room for {most} pages of it. "
+        "Please send it in several faxes.",
         Cause.LIMIT,
     )
 
