@@ -45,7 +45,9 @@ class Deliver:
         sender = parseaddr(self.mail_from)[1]
         refused = await self.post.send(mail, decision.mail, sender)
         for one in refused:
-            await self._alarm(fax, f"{one.recipient} was refused by the smarthost: {one.said}")
+            await self._alarm(
+                fax, f"the mailbox {one.recipient} was refused by the smarthost: {one.said}"
+            )
         if not fax.digest:
             await self._alarm(fax, f"the document of a received fax is no good: {fax.reason}")
         log.info("notice_sent", mailboxes=len(decision.mail), refused=len(refused))

@@ -189,7 +189,10 @@ def _advice(fax: Fax) -> str:
 
 def _sentence(text: str) -> str:
     said = clean(text, 600)
-    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")
+    first = said.partition(" ")[0]
+    if first.isalpha():  # not a file's name or an address
+        said = said[:1].upper() + said[1:]
+    return said + ("" if said.endswith((".", "!", "?")) else ".")
 
 
 def _pages(count: int) -> str:

@@ -9,7 +9,10 @@ from gateway.mail.headers import decode
 
 _TAG = re.compile(r"([/!?]?)([A-Za-z][A-Za-z0-9]*|)")
 _HUGE_NUMBER = re.compile(r"&#(\d{8,}|[xX][0-9a-fA-F]{8,});?")  # int() refuses thousands of digits
-_MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05c7"
+    "\u0610-\u061a\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
+)
 _PILED = re.compile(f"([{_MARKS}]{{4}})[{_MARKS}]+")  # no writing piles up more on one letter
 _SILENT = frozenset({"script", "style", "head", "title", "template", "svg", "math", "object"})
 _BLOCK = re.compile(

@@ -44,7 +44,7 @@ def test_failed_says_why_and_what_to_do(cause: Cause) -> None:
     fax = outbound(State.FAILED, cause=str(cause), reason="contract.pdf has a password")
     mail = notice.result(fax, FROM, NOW, None)
     assert mail.subject == "Fax to +1 415 555 0100 FAILED: Contract"
-    assert "Contract.pdf has a password." in mail.text
+    assert "contract.pdf has a password." in mail.text
     assert "Please " in mail.text
 
 
