@@ -22,6 +22,7 @@ log = structlog.get_logger()
 HOURLY = 3600.0
 ORPHAN_AGE = 3600.0  # s; younger files may be of an intake that has not committed yet
 QUARANTINE = 7 * 86400.0
+FURTHEST = 2 * 3600.0  # s: nothing is ever put off for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Retention:
 async def keep_house(store: Store, spool: Spool, retention: Retention, stop: asyncio.Event) -> None:
     """Sweep and purge now and every hour until `stop`."""
     while not stop.is_set():
+        await store.clamp(time.time() + FURTHEST)
         await sweep(store, spool, time.time())
         await purge(store, spool, retention, time.time())
         try:

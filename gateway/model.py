@@ -81,6 +81,7 @@ class Fax:
     due_at: float = 0.0  # when to look next
     version: int = 0  # fences a worker that lost its lease
     attempts: int = 0  # tries of the present step
+    misses: int = 0  # passes in which the provider's lists did not show it
 
     @property
     def reference(self) -> str:

@@ -63,14 +63,12 @@ class Intake:
         spool or the store raises: then nothing was taken.
         """
         recipients = {new_id(): one for one in one_for_each_number(envelope.recipients)}
-        try:
-            await self._spool.keep(message, [(fax, Kind.MESSAGE) for fax in recipients])
-            now = self._clock()
-            faxes = [self._fax(fax, envelope, to, message, now) for fax, to in recipients.items()]
-            added = await self._store.add(faxes, now=now)
-        except Exception:
-            await self._drop(recipients)  # else the janitor finds them
-            raise
+        await self._spool.keep(message, [(fax, Kind.MESSAGE) for fax in recipients])
+        now = self._clock()
+        faxes = [self._fax(fax, envelope, to, message, now) for fax, to in recipients.items()]
+        # Should this raise, the files stay: a commit that failed may be found done after a crash.
+        # If it was not, the janitor sweeps them.
+        added = await self._store.add(faxes, now=now)
         taken = {answer.fax for answer in added if not answer.duplicate}
         await self._drop(fax for fax in recipients if fax not in taken)
         return added

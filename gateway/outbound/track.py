@@ -77,7 +77,7 @@ class Track:
                 f"the provider has not finished it in {STUCK / 3600:.0f} hours (it says "
                 f"{row.word!r}); it may still be sent"
             )
-        return fax.later(next_look)
+        return fax.later(next_look, misses=0, trouble="")
 
     async def _timed(self, faxes: list[Fax]) -> list[Fax]:
         """Lists seldom tell the time on the line: ask once for it, as far as the budget allows."""
@@ -101,16 +101,17 @@ class Track:
         return fax.failed(reason, cause, result_pages=row.pages, duration=row.duration)
 
     def _missed(self, fax: Fax, next_look: float) -> Fax:
-        """In no list. `attempts` counts such passes: a look that finds it starts anew."""
-        if fax.attempts >= MISSES:
+        """In no list. One look that finds it starts the count anew."""
+        misses = fax.misses + 1
+        if misses >= MISSES:
             return fax.hold(
                 "outcome unknown: the provider accepted it and lists it no more. It may have "
                 "been sent; do not send it again without checking"
             )
-        if fax.attempts < 3:  # a list lags behind for some seconds
-            return fax.retried(next_look, fax.trouble)
+        if misses < 3:  # a list lags behind for some seconds
+            return fax.later(next_look, misses=misses)
         wait = max(next_look, self.clock() + MISS_WAIT)
-        return fax.retried(wait, "not in the provider's list")
+        return fax.later(wait, misses=misses, trouble="not in the provider's list")
 
     def _wait(self, faxes: Sequence[Fax]) -> float:
         """The youngest open fax sets the pace for all: one pass serves every one of them."""

@@ -128,8 +128,7 @@ class Store:
             shown_at=0.0,
             outcome="", provider_id="", note="",
         )  # fmt: skip
-        rows = await self._db.write(_rows(queries.ATTEMPT_BEGIN, **asdict(attempt)))
-        return attempt if rows else None
+        return attempt if await self._db.write(_begin(attempt, now)) else None
 
     async def end_attempt(
         self, attempt: Attempt, outcome: str, *, now: float, provider_id: str = "", note: str = ""
@@ -174,6 +173,10 @@ class Store:
         rows = await self._db.read(_rows(queries.HISTORY, fax=fax))
         return [Event(row["at"], State(row["state"]), row["note"]) for row in rows]
 
+    async def clamp(self, latest: float) -> None:
+        """Make due at once what would come due later than anything may: the clock was moved."""
+        await self._db.write(_rows(queries.CLAMP, latest=latest))
+
     async def counts(self) -> list[Row]:
         """Open faxes: state, held (0 or 1), faxes, oldest (when it entered the state)."""
         return await self._db.read(_rows(queries.COUNTS))
@@ -212,6 +215,12 @@ def _save(changes: Sequence[Change], now: float) -> Unit[set[str]]:
             if change.note is not None:
                 yield queries.NOTE, _note(change.fax, now, change.note)
     return saved
+
+
+def _begin(attempt: Attempt, now: float) -> Unit[bool]:
+    pair = {"from_number": attempt.from_number, "to_number": attempt.to_number}
+    yield queries.ATTEMPT_FREE, pair | {"now": now}
+    return bool((yield queries.ATTEMPT_BEGIN, asdict(attempt)))
 
 
 def _note(fax: Fax, now: float, note: str) -> dict[str, Any]:

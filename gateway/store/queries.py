@@ -51,6 +51,9 @@ NOTE = """INSERT INTO history (fax, version, at, state, note)
     VALUES (:fax, :version, :at, :state, :note)"""
 
 # A lease that a person's command or a webhook must not break into: only what nobody works on.
+# A clock that was put back must not make faxes wait for the hour that it was before (P12).
+CLAMP = "UPDATE fax SET due_at = 0 WHERE held = '' AND leased = 0 AND due_at > :latest"
+
 NUDGE = "UPDATE fax SET due_at = 0 WHERE id = :id AND leased = 0 AND held = '' RETURNING state"
 
 RELEASE_ALL = "UPDATE fax SET leased = 0, due_at = 0 WHERE leased = 1"
@@ -67,6 +70,10 @@ ATTEMPT_BEGIN = """INSERT INTO attempt (id, fax, reference, to_number, from_numb
     VALUES (:id, :fax, :reference, :to_number, :from_number, :pages,
         :started_at, 0, 0, 0, '', '', '')
     ON CONFLICT DO NOTHING RETURNING id"""
+# A held fax waits for a person; its unknown upload must not keep others from the same number.
+ATTEMPT_FREE = """UPDATE attempt SET outcome = 'unknown', note = 'its fax is held', ended_at = :now
+    WHERE outcome = '' AND from_number = :from_number AND to_number = :to_number
+    AND fax IN (SELECT id FROM fax WHERE held <> '')"""
 ATTEMPT_END = """UPDATE attempt SET outcome = :outcome, provider_id = :provider_id, note = :note,
         ended_at = :ended_at WHERE id = :id"""
 ATTEMPT_LOOKED = "UPDATE attempt SET looks = looks + 1 WHERE id = :id"

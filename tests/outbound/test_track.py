@@ -118,21 +118,21 @@ async def test_a_404_alone_means_nothing(clock: Clock) -> None:
     while not fax.held:
         clock.advance(max(1.0, fax.due_at - clock()))
         passes += 1
-        (fax,) = await look(Listed(), clock, replace(fax, attempts=passes))
+        (fax,) = await look(Listed(), clock, fax)
         assert fax.state is State.SUBMITTED
     assert (passes, clock() - began > 600) == (MISSES, True)
     assert "may have been sent" in fax.held
 
 
 async def test_a_fax_that_comes_back_starts_anew(clock: Clock) -> None:
-    missed = replace(submitted(clock), attempts=8)
+    missed = replace(submitted(clock), misses=8)
     (after,) = await look(Listed([Sent("p1", Phase.WORKING, "sending")]), clock, missed)
-    assert (after.attempts, after.held) == (0, "")
+    assert (after.misses, after.held) == (0, "")
 
 
 async def test_details_know_what_no_list_shows(clock: Clock) -> None:
     provider = Listed([], {"p1": Sent("p1", Phase.DELIVERED, "sent", pages=3)})
-    (after,) = await look(provider, clock, replace(submitted(clock), attempts=3))
+    (after,) = await look(provider, clock, replace(submitted(clock), misses=2))
     assert after.state is State.DELIVERED
 
 

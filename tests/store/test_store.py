@@ -124,6 +124,26 @@ async def test_one_unknown_upload_between_two_numbers(store: Store) -> None:
     assert [a.outcome for a in await store.attempts(one.id)] == ["accepted"]
 
 
+async def test_a_held_fax_does_not_block_its_number(store: Store) -> None:
+    stuck, later = outbound(State.PREPARED), outbound(State.PREPARED)
+    await store.add([stuck, later], now=NOW)
+    assert await store.begin_attempt(stuck, now=NOW)
+    assert await store.begin_attempt(later, now=NOW) is None
+    claimed = await store.claim(State.PREPARED, now=NOW, lease=60, most=2)
+    (mine,) = [fax for fax in claimed if fax.id == stuck.id]
+    await store.save([Change(mine.hold("a bug"), "held")], now=NOW)
+    assert await store.begin_attempt(later, now=NOW)
+    assert [a.outcome for a in await store.attempts(stuck.id)] == ["unknown"]
+
+
+async def test_a_clock_that_was_put_back(store: Store) -> None:
+    waiting, soon = outbound(due_at=NOW + 86400), outbound(due_at=NOW + 60)
+    await store.add([waiting, soon], now=NOW)
+    await store.clamp(NOW + 7200)
+    (due,) = await store.claim(State.ACCEPTED, now=NOW, lease=60, most=9)
+    assert due.id == waiting.id
+
+
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "gateway.db"
     connection = sqlite3.connect(path)

@@ -28,6 +28,7 @@ CREATE TABLE fax (
     due_at DOUBLE PRECISION NOT NULL,
     version BIGINT NOT NULL,
     attempts BIGINT NOT NULL,
+    misses BIGINT NOT NULL,
     leased BIGINT NOT NULL DEFAULT 0 -- 1 while a worker has it: a nudge must not wake a second one
 );
 
