@@ -61,12 +61,10 @@ class Track:
         return after
 
     async def _moved(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:
+        if row is None and fax.misses + 1 in (3, 6, MISSES):
+            row = await self.provider.details(fax.provider_id)
         if row is None:
-            row = (
-                await self.provider.details(fax.provider_id) if fax.attempts in (3, 6, 12) else row
-            )
-            if row is None:
-                return self._missed(fax, next_look)
+            return self._missed(fax, next_look)
         match row.phase:
             case Phase.DELIVERED:
                 return fax.delivered(pages=row.pages or fax.pages, duration=row.duration)
