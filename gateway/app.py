@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 
 from gateway import build, systemd
-from gateway.build import DATABASE, StartError
+from gateway.build import StartError
 from gateway.config import Config
 from gateway.doors.poll import Poll
 from gateway.janitor import Retention, keep_house
@@ -34,7 +34,7 @@ GRACE = 25.0  # s that rooms get to finish their fax
 _THIS_WAS_WRITTEN = 1_790_000_000.0  # 2026: a clock before it is wrong
 STATUS_EVERY = 10.0  # s between status lines for systemd, where no watchdog sets the pace
 
-__all__ = ["DATABASE", "Gateway", "StartError", "run_gateway"]
+__all__ = ["Gateway", "StartError", "run_gateway"]
 
 
 class Gateway:

@@ -31,11 +31,10 @@ from gateway.outbound.track import Track
 from gateway.provider.audian import Access, Audian
 from gateway.rules import Rules, load
 from gateway.spool import Spool
-from gateway.store import HELD, Store, StoreError
+from gateway.store import DATABASE, HELD, Store, StoreError
 from gateway.web import WebServer, health
 from gateway.worker import Room, one
 
-DATABASE = "gateway.db"
 DAY = 86400.0
 MOST_OPEN = 20_000  # faxes that one pass of the tracker follows
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}

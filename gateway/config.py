@@ -171,9 +171,7 @@ def load(
     Returns the settings and the file they came from, None = none. Raises ConfigError.
     """
     environ = os.environ if environ is None else environ
-    file = env_file or next((f for f in (DEFAULT_FILE, Path("config.env")) if f.exists()), None)
-    values, places, problems = _read(file)
-    values |= {name: value for name, value in environ.items() if _is_ours(name)}
+    file, values, places, problems = _gather(env_file, environ)
     problems += _misspelt(environ)
     problems += _secrets(values, environ.get("CREDENTIALS_DIRECTORY", ""))
     if file and "RULES_FILE" not in values:
@@ -191,6 +189,22 @@ def load(
     if problems:
         raise ConfigError(problems)
     return config, file
+
+
+def data_dir(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """DATA_DIR alone: who only looks at faxes needs no secrets, which only the service may have."""
+    _, values, _, _ = _gather(env_file, os.environ if environ is None else environ)
+    return Path(values.get("DATA_DIR") or Config.model_fields["DATA_DIR"].default)
+
+
+def _gather(
+    env_file: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, dict[str, str], dict[str, str], list[str]]:
+    """The file, the values of it and of the environment, their places, what was unreadable."""
+    file = env_file or next((f for f in (DEFAULT_FILE, Path("config.env")) if f.exists()), None)
+    values, places, problems = _read(file)
+    values |= {name: value for name, value in environ.items() if _is_ours(name)}
+    return file, values, places, problems
 
 
 def _read(file: Path | None) -> tuple[dict[str, str], dict[str, str], list[str]]:

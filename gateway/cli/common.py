@@ -7,12 +7,9 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-
-if TYPE_CHECKING:
-    from gateway.config import Config
 
 FAILED, USAGE, BAD_CONFIG = 1, 2, 78  # sysexits.h: EX_CONFIG
 
@@ -23,16 +20,6 @@ EnvFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
-
-
-def settings(env_file: Path | None) -> Config:
-    """The configuration, or exit 78 with every problem of it."""
-    from gateway.config import ConfigError, load  # noqa: PLC0415 - keeps --help fast
-
-    try:
-        return load(env_file)[0]
-    except ConfigError as error:
-        stop(BAD_CONFIG, *error.problems)
 
 
 def stop(code: int, *sentences: str) -> NoReturn:

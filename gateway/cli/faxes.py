@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import FAILED, AsJson, EnvFile, print_json, settings, stop, table, when
+from gateway.cli.common import FAILED, AsJson, EnvFile, print_json, stop, table, when
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,10 +105,11 @@ def _state(fax: Fax) -> str:
 
 
 def _query(env_file: Path | None, statement: str, **parameters: object) -> list[Row]:
-    from gateway.app import DATABASE  # noqa: PLC0415
+    from gateway.config import data_dir  # noqa: PLC0415
+    from gateway.store import DATABASE  # noqa: PLC0415
     from gateway.store.sqlite import open_read_only  # noqa: PLC0415
 
-    path = settings(env_file).DATA_DIR / DATABASE
+    path = data_dir(env_file) / DATABASE
     try:
         connection = open_read_only(path)
         try:

@@ -17,7 +17,9 @@ from gateway.model import Attempt, Direction, Fax, State
 from gateway.store import queries
 from gateway.store.sqlite import Row, Sqlite, StoreError, Unit
 
-__all__ = ["HELD", "Added", "Change", "Event", "Store", "StoreError", "Where"]
+DATABASE = "gateway.db"  # below DATA_DIR
+
+__all__ = ["DATABASE", "HELD", "Added", "Change", "Event", "Store", "StoreError", "Where"]
 
 HELD: Literal["held"] = "held"
 Where = State | Literal["held"]

@@ -81,6 +81,8 @@ def test_list_show_and_a_second_gateway(tmp_path: Path) -> None:
         listed = json.loads(ask(home, "list", "--json").stdout)
         assert [(f["id"], f["state"], f["pages"]) for f in listed] == [(fax["id"], "closed", 2)]
         assert fax["id"] in ask(home, "list").stdout
+        without_secrets = {"DATA_DIR": str(home.data)}
+        assert fax["id"] in run("list", **without_secrets).stdout
         shown = json.loads(ask(home, "show", fax["id"], "--json").stdout)
         states = [event["state"] for event in shown["history"]]
         assert states == ["accepted", "prepared", "submitted", "delivered", "closed"]
