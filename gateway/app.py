@@ -54,10 +54,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             rooms = build.rooms(self.parts)
-            stack.push_async_callback(self.web.stop)
-            await self.web.start()
-            stack.push_async_callback(self.smtp.stop, GRACE)
-            await self.smtp.start()
+            await self._listen(stack)
             self._tell_started()
             if ready:
                 ready(self)
@@ -78,6 +75,15 @@ class Gateway:
         stack.push_async_callback(self.workshop.stop)
         await self.workshop.start()
 
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        config = self.config
+        for door, at in ((self.web, config.WEB_LISTEN), (self.smtp, config.SMTP_LISTEN)):
+            try:
+                await door.start()
+            except OSError as error:
+                raise StartError(f"cannot listen on {at.host}:{at.port}: {error}") from error
+            stack.push_async_callback(door.stop)
+
     async def _work(self, rooms: list[Room]) -> None:
         config = self.config
         keep = Retention(
@@ -97,6 +103,7 @@ class Gateway:
                 await self.stop.wait()
                 systemd.notify("STOPPING=1", "STATUS=finishing the faxes at work")
                 self.store.ring()
+                tasks.create_task(self.smtp.stop(GRACE - 5.0), name="smtp")  # doors close first
                 deadline.reschedule(asyncio.get_running_loop().time() + GRACE)
 
     async def _watch(self) -> None:

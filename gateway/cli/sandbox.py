@@ -30,15 +30,20 @@ def simulate(
     hook: Annotated[
         list[str] | None, typer.Option("--hook", help="Webhook to call; may be given again.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same behaviour.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Same seed, same ids and delays; default: new ones."),
+    ] = None,
 ) -> None:
     import asyncio  # noqa: PLC0415 - keeps --help fast
+    import secrets  # noqa: PLC0415
 
     from gateway.provider import simulator  # noqa: PLC0415
 
     try:
         settings = simulator.Settings(
-            profile=simulator.profile(profile), time_scale=time_scale, seed=seed,
+            profile=simulator.profile(profile), time_scale=time_scale,
+            seed=secrets.randbits(32) if seed is None else seed,
             hooks=tuple(hook or ()),
         )  # fmt: skip
         asyncio.run(simulator.run_simulator(listen, settings))

@@ -93,6 +93,21 @@ def test_list_show_and_a_second_gateway(tmp_path: Path) -> None:
         assert (second.returncode, "another gateway works in" in second.stderr) == (1, True)
 
 
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        for name in ("SMTP_LISTEN", "WEB_LISTEN"):
+            done = run(
+                "run",
+                **GOOD,
+                DATA_DIR=str(tmp_path),
+                **({"WEB_LISTEN": "127.0.0.1:0"} | {name: place}),
+            )
+            assert (done.returncode, f"cannot listen on {place}" in done.stderr) == (1, True)
+
+
 def test_signals(tmp_path: Path) -> None:
     """SIGHUP takes good rules and refuses broken ones; SIGTERM ends cleanly."""
     with house(tmp_path) as home:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -210,6 +211,28 @@ async def test_a_list_that_cannot_be_read_is_no_empty_list(
         with pytest.raises(error):
             await client.unprocessed()
         await client.close()
+
+
+async def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("gateway.provider.audian.http.MOST_JSON", 100_000)
+    async with scripted(reply(200, b'{"faxes":[' + b" " * 200_000)) as server:
+        client = audian(server.url)
+        with pytest.raises(UncertainError, match="too long"):
+            await client.unprocessed()
+        await client.close()
+        with pytest.raises(UncertainError, match="too long"):
+            await send(server.url, tmp_path)
+
+
+async def test_a_packed_answer_is_not_unpacked() -> None:
+    """A bomb of 200 MB in 200 kB stays 200 kB: what was not asked for is no JSON."""
+    packed = gzip.compress(b'{"faxes":[]}' + b" " * 1_000_000)
+    async with scripted(reply(200, packed, "Content-Encoding: gzip")) as server:
+        client = audian(server.url)
+        with pytest.raises(TransientError, match="no JSON"):
+            await client.unprocessed()
+        await client.close()
+    assert b"accept-encoding: identity" in server.requests[0].lower()
 
 
 async def test_details_of_an_unknown_fax() -> None:
