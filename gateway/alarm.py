@@ -36,7 +36,9 @@ class Alarm:
             await self._send(mail, parseaddr(self.admin)[1])
         if fax.sender:
             thumbnail = self.spool.path(fax.id, Kind.THUMBNAIL)
-            await self._send(notice.held(fax, self.mail_from, now, thumbnail), fax.sender)
+            await self._send(
+                notice.held(fax, self.mail_from, now, thumbnail, admin=bool(self.admin)), fax.sender
+            )
         return fax.tell()
 
     async def _send(self, mail: Mail, to: str) -> None:

@@ -52,7 +52,9 @@ def result(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail
     return _mail(fax, mail_from, now, _with_subject(subject, fax), title, say, thumbnail)
 
 
-def held(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail:
+def held(
+    fax: Fax, mail_from: str, now: float, thumbnail: Path | None, *, admin: bool = True
+) -> Mail:
     """To the sender of a fax that waits for a person."""
     number = nicely(fax.number)
     title = f"Fax to {number} is on hold"
@@ -60,7 +62,11 @@ def held(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail:
     if "may have been sent" in fax.held:
         title = f"Fax to {number}: it is not known whether it was sent"
         say.append("Please do not send it again before you or your administrator have checked.")
-    say.append("Your administrator has been told.")
+    say.append(
+        "Your administrator has been told."
+        if admin
+        else "Please tell your administrator, and give the fax id below."
+    )
     return _mail(fax, mail_from, now, _with_subject(title, fax), title, say, thumbnail)
 
 

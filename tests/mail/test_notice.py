@@ -56,6 +56,12 @@ def test_held_and_unknown() -> None:
     assert mail.message_id == f"<{fax.id}.held@fax.local>"
 
 
+def test_nobody_is_promised_an_administrator_who_is_not_there() -> None:
+    fax = outbound(State.PREPARED, held="stuck")
+    assert "has been told" in notice.held(fax, FROM, NOW, None).text
+    assert "Please tell your admin" in notice.held(fax, FROM, NOW, None, admin=False).text
+
+
 def test_the_same_trouble_is_the_same_mail() -> None:
     fax = outbound(State.PREPARED, version=7)
     one = notice.alarm(fax, FROM, "admin@example.com", NOW, "no route")
