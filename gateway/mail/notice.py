@@ -24,10 +24,9 @@ _ADVICE = {
     Cause.LINE: "Please send the mail again; if it fails again, ask the recipient about the fax.",
     Cause.NUMBER: "Please check the number.",
     Cause.EXPIRED: "Please send the mail again, or ask your administrator.",
-    Cause.MEDIA: "Nothing was faxed. Please send the document as PDF.",
-    Cause.DOCUMENT: "Nothing was faxed. Please check the file and send it again.",
-    Cause.CONVERSION: "Nothing was faxed. Please print the document to a new PDF and send that.",
-    Cause.LIMIT: "Nothing was faxed. Please send it in smaller parts.",
+    **dict.fromkeys(  # their reasons say themselves what to do
+        (Cause.MEDIA, Cause.DOCUMENT, Cause.CONVERSION, Cause.LIMIT), "Nothing was faxed."
+    ),
 }
 _OTHER_ADVICE = "Please ask your administrator, and give the fax number below."
 
