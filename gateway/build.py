@@ -91,7 +91,8 @@ def rooms(parts: Parts) -> list[Room]:
     deliver = Deliver(post, spool, lambda: parts.rules, sender, admin)
     settle = Settle(provider, config.INBOUND_ARCHIVE)
     return [
-        Room("prepare", State.ACCEPTED, one(prepare), at_once=2, life=life, give_up="fail"),
+        Room("prepare", State.ACCEPTED, one(prepare), at_once=2, limit=900.0, life=life,
+             give_up="fail"),
         Room("submit", State.PREPARED, one(submit), at_once=4, limit=900.0, life=life,
              give_up="fail"),
         Room("track", State.SUBMITTED, Track(provider, look, witness=witness), most=MOST_OPEN,

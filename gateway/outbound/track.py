@@ -17,7 +17,7 @@ import structlog
 
 from gateway.errors import Cause, PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
-from gateway.provider import Outbox, Phase, Sent, find
+from gateway.provider import Outbox, Phase, Sent, by_id
 
 log = structlog.get_logger()
 
@@ -47,12 +47,9 @@ class Track:
 
     async def __call__(self, faxes: list[Fax]) -> Sequence[Fax]:
         listed = await self.provider.sent(min(fax.since for fax in faxes) - MARGIN)
-        rows = {row.id: row for row in listed}
+        rows = by_id(listed)
         next_look = self.clock() + self._wait(faxes)
-        after = []
-        for fax in faxes:
-            row = rows.get(fax.provider_id) or find(listed, fax.provider_id)
-            after.append(await self._moved(fax, row, next_look))
+        after = [await self._alone(fax, rows.get(fax.provider_id), next_look) for fax in faxes]
         after = await self._timed(after)
         at_work = (row.id for row in listed if row.phase is Phase.WORKING)
         mine = {fax.provider_id for fax in faxes}
@@ -60,9 +57,17 @@ class Track:
             await self.witness(shown)
         return after
 
+    async def _alone(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:
+        """One fax of a pass: whatever is wrong with it never keeps the others waiting."""
+        try:
+            return await self._moved(fax, row, next_look)
+        except Exception as error:
+            log.exception("fax_not_moved", fax=fax.id)
+            return fax.hold(f"its status cannot be understood: {error!r}")
+
     async def _moved(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:
         if row is None and fax.misses + 1 in (3, 6, MISSES):
-            row = await self.provider.details(fax.provider_id)
+            row = await self._details(fax.provider_id)
         if row is None:
             return self._missed(fax, next_look)
         match row.phase:
@@ -83,20 +88,25 @@ class Track:
         for at, fax in enumerate(faxes):
             if fax.state is State.DELIVERED and not fax.duration and asked < ASKED_A_PASS:
                 asked += 1
-                with contextlib.suppress(TransientError, UncertainError, PermanentError):
-                    row = await self.provider.details(fax.provider_id)
-                    faxes[at] = replace(fax, duration=row.duration) if row else fax
+                row = await self._details(fax.provider_id)
+                faxes[at] = replace(fax, duration=row.duration) if row else fax
         return faxes
+
+    async def _details(self, provider_id: str) -> Sent | None:
+        """More than the list tells, where the provider answers; it is never worth a second try."""
+        with contextlib.suppress(TransientError, UncertainError, PermanentError):
+            return await self.provider.details(provider_id)
+        return None
 
     async def _failed(self, fax: Fax, row: Sent) -> Fax:
         """A list row seldom says why: ask once for the details."""
         if not row.reason:
-            row = await self.provider.details(row.id) or row
+            row = await self._details(row.id) or row
         cause = next(
             (c for c, words in _CAUSES if re.search(words, row.reason, re.IGNORECASE)), Cause.LINE
         )
         reason = row.reason or "the provider gave no reason"
-        return fax.failed(reason, cause, result_pages=row.pages, duration=row.duration)
+        return fax.failed(reason, cause, duration=row.duration)
 
     def _missed(self, fax: Fax, next_look: float) -> Fax:
         """In no list. One look that finds it starts the count anew."""

@@ -6,6 +6,7 @@ Every call raises only the errors of `gateway.errors`: Transient (nothing happen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,6 +102,7 @@ def same_number(one: str, other: str) -> bool:
     return a == b or (min(len(a), len(b)) >= 10 and a[-10:] == b[-10:])
 
 
-def find(known: Collection[Sent], provider_id: str) -> Sent | None:
-    """The row of a fax by id, also after its id grew a month prefix (`YYYYMM-id`)."""
-    return next((s for s in known if s.id == provider_id or s.id.endswith("-" + provider_id)), None)
+def by_id(listed: Collection[Sent]) -> dict[str, Sent]:
+    """Rows by id; also by what it was before it grew a month prefix (`YYYYMM-id`) at its end."""
+    rows = {row.id[7:]: row for row in listed if re.match(r"\d{6}-.", row.id)}
+    return rows | {row.id: row for row in listed}

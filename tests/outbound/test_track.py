@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gateway.errors import Cause
+from gateway.errors import Cause, TransientError
 from gateway.model import Fax, State
 from gateway.outbound.track import ASKED_A_PASS, MISSES, STUCK, Track
 from gateway.provider import Phase, Sent
@@ -80,6 +80,31 @@ async def test_a_failure_asks_once_why(clock: Clock) -> None:
     provider = Listed([row], {"p1": replace(row, reason="no answer")})
     (after,) = await look(provider, clock, submitted(clock))
     assert (after.reason, after.cause, provider.requests) == ("no answer", Cause.NO_ANSWER, 2)
+
+
+@dataclass
+class Mute(Listed):
+    """Lists, but answers no question about one fax."""
+
+    async def details(self, provider_id: str) -> Sent | None:
+        raise TransientError("500")
+
+
+async def test_one_fax_without_an_answer_keeps_no_other_waiting(clock: Clock) -> None:
+    rows = [Sent("p1", Phase.FAILED, "failed"), Sent("p2", Phase.DELIVERED, "sent", pages=3)]
+    faxes = [submitted(clock), submitted(clock, "p2"), submitted(clock, "p3", misses=2)]
+    failed, delivered, missed = await look(Mute(rows), clock, *faxes)
+    assert (failed.state, failed.reason) == (State.FAILED, "the provider gave no reason")
+    assert delivered.state is State.DELIVERED
+    assert (missed.state, missed.misses, missed.held) == (State.SUBMITTED, 3, "")
+
+
+async def test_one_fax_with_a_bug_keeps_no_other_waiting(clock: Clock) -> None:
+    rows = [Sent("p1", Phase.DELIVERED, "sent"), Sent("p2", Phase.DELIVERED, "sent")]
+    broken = replace(submitted(clock), state=State.CLOSED)  # no move leads from there
+    held, delivered = await look(Listed(rows), clock, broken, submitted(clock, "p2"))
+    assert "cannot be understood" in held.held
+    assert delivered.state is State.DELIVERED
 
 
 async def test_a_failure_without_any_reason(clock: Clock) -> None:
