@@ -133,6 +133,18 @@ class House:
         for program in (self.daemon, self.mailbox, self.simulator):
             program.end()
 
+    def mailbox_back(self) -> None:
+        """The smarthost is there again, at its old place and with its ledger."""
+        self.mailbox.arguments[2] = self.relay
+        self.mailbox.start()
+
+    def provider_back(self) -> None:
+        """The provider is there again, at its old place; it has forgotten everything."""
+        self.simulator.arguments[3] = self.provider.removeprefix("http://")
+        since = len(self.simulator.output.read_text("utf-8"))
+        self.simulator.start()
+        self.simulator.said(r"ready url=(\S+)", since)
+
     def start(self) -> None:
         """Start the daemon (again) and wait until its doors are open."""
         rules = self.root / "rules.toml"
