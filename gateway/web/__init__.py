@@ -16,10 +16,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_HEADERS = 16 << 10
-IDLE = 15  # s that a connection may rest
+IDLE = 10  # s that a connection may rest, or take to say what it wants
+CHECK_WITHIN = 5.0  # s for one readiness check
 
 Check = Callable[[], Awaitable[str]]
 """A readiness check: "" = fine, else what is wrong in a few words."""
@@ -28,12 +30,16 @@ Check = Callable[[], Awaitable[str]]
 class WebServer:
     """Serves `routes` on one address; port 0 = any free one."""
 
-    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self, host: str, port: int, routes: Sequence[BaseRoute], *, idle: int = IDLE
+    ) -> None:
         self._host = host
         self._port = port
+        app = Starlette(routes=list(routes))
+        app.router.redirect_slashes = False  # another path is another thing: 404
         config = uvicorn.Config(
-            Starlette(routes=list(routes)), http=_Protocol, loop="none", lifespan="off",
-            log_config=None, access_log=False, server_header=False, timeout_keep_alive=IDLE,
+            _capped(app), http=_Protocol, loop="none", lifespan="off",
+            log_config=None, access_log=False, server_header=False, timeout_keep_alive=idle,
             h11_max_incomplete_event_size=MOST_HEADERS, timeout_graceful_shutdown=5,
             limit_concurrency=1000, ws="none",
         )  # fmt: skip
@@ -62,14 +68,14 @@ class WebServer:
         await self._serving
 
 
-def health(checks: dict[str, Check]) -> list[BaseRoute]:
+def health(checks: dict[str, Check], *, patience: float = CHECK_WITHIN) -> list[BaseRoute]:
     """`/livez`: the loop runs. `/readyz`: every check is fine, else 503 and what is not."""
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("alive\n")
 
     async def readyz(_: Request) -> Response:
-        answers = {name: await check() for name, check in checks.items()}
+        answers = {name: await _asked(check, patience) for name, check in checks.items()}
         ready = not any(answers.values())
         return JSONResponse(
             {"ready": ready, "checks": {name: said or "ok" for name, said in answers.items()}},
@@ -77,6 +83,31 @@ def health(checks: dict[str, Check]) -> list[BaseRoute]:
         )
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+async def _asked(check: Check, patience: float) -> str:
+    """A check that fails or hangs is an answer, too: nobody knows, so it is not ready."""
+    try:
+        async with asyncio.timeout(patience):
+            return await check()
+    except TimeoutError:
+        return "no answer in time"
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is not fine
+        return f"{type(error).__name__}: {error}"
+
+
+def _capped(app: ASGIApp) -> ASGIApp:
+    """h11 bounds only headers that come in pieces; these came whole."""
+
+    async def capped(scope: Scope, receive: Receive, send: Send) -> None:
+        fields = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        if fields + len(scope["raw_path"]) + len(scope["query_string"]) > MOST_HEADERS:
+            refusal = Response(status_code=431, headers={"Connection": "close"})
+            await refusal(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return capped
 
 
 class _Server(uvicorn.Server):
@@ -94,16 +125,46 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with the right status for headers that are too long (RFC 6585 §5)."""
+    """uvicorn's, with a deadline for headers and the right status for those that are too long."""
 
-    def send_400_response(self, msg: str) -> None:
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is TCP
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(self.timeout_keep_alive, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._lift()
+        elif self._deadline is None:  # another request has begun, and its headers are not here yet
+            self._deadline = self.loop.call_later(self.timeout_keep_alive, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lift()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the status says it
+        """RFC 6585 §5: headers that are too long have a status of their own."""
         buffered, _ = self.conn.trailing_data
-        if len(buffered) < MOST_HEADERS:
-            super().send_400_response(msg)
-            return
-        reply = h11.Response(
-            status_code=431, headers=[("connection", "close"), ("content-length", "0")]
-        )
-        self.transport.write(self.conn.send(reply) or b"")
-        self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
+        self._refuse(431 if len(buffered) >= MOST_HEADERS else 400)
+
+    def _too_slow(self) -> None:
+        buffered, _ = self.conn.trailing_data
+        if buffered:
+            self._refuse(408)
         self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            headers = [("connection", "close"), ("content-length", "0")]
+            reply = h11.Response(status_code=status, headers=headers)
+            self.transport.write(self.conn.send(reply) or b"")
+            self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
+        self.transport.close()
+
+    def _lift(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
