@@ -6,6 +6,7 @@
 | `workshop`            | the daemon's side: hand in a task, get an answer or an error      |
 | `forkserver`          | imports the libraries once, forks one child a task, kills it      |
 | `child`, `limits`     | what a forked child does first and last; what it may use          |
+| `cage`                | which files and system calls the kernel leaves to the child       |
 | `prepare`             | message → one fax-ready PDF                                       |
 | `examine`             | received download → checked PDF                                   |
 | `pdf`, `clean`, `bomb`| a PDF is opened, stripped of all that acts, weighed unpacked      |

@@ -16,14 +16,17 @@ import json
 import os
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gateway.document.cage import lock_calls, lock_files
 from gateway.document.limits import Limits, confine
-from gateway.document.tasks import PrepareTask, task_of
+from gateway.document.tasks import InspectTask, PrepareTask, task_of
 from gateway.errors import Cause, PermanentError, TransientError
 
+Task = PrepareTask | InspectTask
+DOCUMENT, THUMBNAIL = "document.pdf", "first.png"  # in the child's directory
 OUR_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
@@ -33,11 +36,19 @@ def live(line: Mapping[str, Any], work: Path, pipe: int, limits: Limits) -> NoRe
     try:
         pipe = _let_go(pipe)
         os.chdir(work)
+        task = _own(task_of(line), work)
         confine(limits)
-        _say(pipe, _answer(line, work, pipe))
+        lock_files(work, task.message if isinstance(task, PrepareTask) else task.source)
+        lock_calls()
+        _say(pipe, _answer(task, work, pipe))
         status = 0
     finally:
         os._exit(status)
+
+
+def _own(task: Task, work: Path) -> Task:
+    """The task with its results in the child's own directory; the fork server hands them on."""
+    return replace(task, document=work / DOCUMENT, thumbnail=work / THUMBNAIL)
 
 
 def _let_go(pipe: int) -> int:
@@ -51,9 +62,9 @@ def _let_go(pipe: int) -> int:
     return 3
 
 
-def _answer(line: Mapping[str, Any], work: Path, pipe: int) -> dict[str, Any]:
+def _answer(task: Task, work: Path, pipe: int) -> dict[str, Any]:
     try:
-        return {"done": _do(line, work, pipe)}
+        return {"done": _do(task, work, pipe)}
     except PermanentError as error:
         return {"refused": str(error), "cause": str(error.cause)}
     except TransientError as error:
@@ -70,14 +81,13 @@ def _trouble(error: Exception) -> dict[str, Any]:
     return {"bug": "".join(traceback.format_exception(error, limit=-4))[-2000:]}
 
 
-def _do(line: Mapping[str, Any], work: Path, pipe: int) -> dict[str, Any]:
+def _do(task: Task, work: Path, pipe: int) -> dict[str, Any]:
     from gateway.document.examine import examine  # noqa: PLC0415 - the fork server has them warm
     from gateway.document.prepare import prepare  # noqa: PLC0415
 
     def now_at(name: str) -> None:
         _say(pipe, {"at": name})
 
-    task = task_of(line)
     if isinstance(task, PrepareTask):
         return asdict(prepare(task, work, now_at))
     return asdict(examine(task, now_at))

@@ -1,8 +1,8 @@
 """The warm parent of the children: one thread, all libraries loaded, no network, no secrets.
 
 It reads tasks as JSON lines from standard input, forks a child for each, and answers on standard
-output how the child ended and what it said. It opens nothing itself and does not read what the
-children say. It ends when its input does.
+output how the child ended and what it said. What the child made it hands on when the child ended
+well. It opens nothing itself and does not read what the children say. It ends when its input does.
 
     → {"id": 7, "task": {…}}    → {"cancel": 7}
     ← {"ready": directory}      ← {"id": 7, "end": "exit"|"signal"|"late", "code": n, "output": "…"}
@@ -17,6 +17,7 @@ import os
 import selectors
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ class Run:
     ended: int  # pidfd: readable when the child has ended
     deadline: float
     work: Path
+    results: dict[Path, Path]  # in `work` → where the daemon wants them
     output: bytes = b""
     late: bool = False
 
@@ -85,7 +87,11 @@ class ForkServer:
         os.close(theirs)
         os.set_blocking(ours, False)
         deadline = time.monotonic() + self._limits.seconds
-        run = Run(identity, pid, ours, os.pidfd_open(pid), deadline, work)
+        results = {
+            work / child.DOCUMENT: Path(task["document"]),
+            work / child.THUMBNAIL: Path(task["thumbnail"]),
+        }
+        run = Run(identity, pid, ours, os.pidfd_open(pid), deadline, work, results)
         self._runs[identity] = run
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._listen(run))
         self._selector.register(run.ended, selectors.EVENT_READ, lambda: self._bury(run))
@@ -109,8 +115,10 @@ class ForkServer:
                 self._selector.unregister(descriptor)
             os.close(descriptor)
         del self._runs[run.id]
-        shutil.rmtree(run.work, ignore_errors=True)
         code = os.waitstatus_to_exitcode(status)
+        if code == 0:
+            _hand_on(run)
+        shutil.rmtree(run.work, ignore_errors=True)
         end = "late" if run.late else "signal" if code < 0 else "exit"
         output = run.output[: self._limits.output].decode(errors="replace")
         _tell({"id": run.id, "end": end, "code": abs(code), "output": output})
@@ -127,6 +135,15 @@ class ForkServer:
                 run.late = True
                 run.deadline = now + 1
                 _kill(run)
+
+
+def _hand_on(run: Run) -> None:
+    """What the child made goes where the daemon looks for it: plain files of its own only."""
+    for made, wanted in run.results.items():
+        with contextlib.suppress(OSError):  # the daemon looks, and finds nothing
+            found = made.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                shutil.move(made, wanted)
 
 
 def _kill(run: Run) -> None:

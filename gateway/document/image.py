@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from gateway.document.refusal import damaged, reading, too_large, too_many_pages
+from gateway.errors import Cause, PermanentError
 from gateway.mail.sniff import Kind
 
 MOST_PIXELS = 40_000_000  # of one page when decoded
@@ -46,7 +47,7 @@ class Picture:
 
 def pictures(path: Path, kind: Kind, title: str, most: int) -> Iterator[Picture]:
     """The pages of a picture file; PermanentError when one cannot be decoded or is too big."""
-    with reading(title), Image.open(path, formats=[_FORMATS[kind]]) as image:
+    with reading(title), _opened(path, kind, title) as image:
         found = 0
         for _ in _frames(image, kind, title):
             found += 1
@@ -55,6 +56,17 @@ def pictures(path: Path, kind: Kind, title: str, most: int) -> Iterator[Picture]
             yield _picture(image, kind, title)
         if not found:
             raise damaged(title)
+
+
+def _opened(path: Path, kind: Kind, title: str) -> ImageFile.ImageFile:
+    try:
+        return Image.open(path, formats=[_FORMATS[kind]])
+    except UnidentifiedImageError as error:
+        raise PermanentError(
+            f"{title} is damaged or a {_FORMATS[kind]} of a rare kind, and cannot be opened. "
+            "Please make a PDF of it and send that.",
+            Cause.DOCUMENT,
+        ) from error
 
 
 def _frames(image: ImageFile.ImageFile, kind: Kind, title: str) -> Iterator[None]:
@@ -183,12 +195,15 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _scaled(image: Image.Image) -> Image.Image:
-    """More than 8 bits of grey: the range it may have, or the range it uses, becomes 0 to 255."""
+    """More than 8 bits of grey: the range it has, or the range it uses, becomes 0 to 255.
+
+    Which bits count is not written in every file: 12 of 16 are seen by no value above 4095.
+    """
     low, high = image.getextrema()
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         raise TypeError("one band has one range")
     if image.mode == "I" and low >= 0:
-        low, high = 0, 255 if high < 256 else max(high, 65535)
+        low, high = 0, (1 << max(8, int(high).bit_length())) - 1
     span = (high - low) or 1
     return image.point(lambda value: value * (255 / span) - low * 255 / span).convert("L")
 

@@ -46,6 +46,13 @@ def _open(source: Path | bytes, title: str) -> Pdf:
         raise PermanentError(
             f"{title} is protected with a password; please send it without one.", Cause.DOCUMENT
         ) from error
+    except pikepdf.PdfError as error:
+        if "unsupported encryption" not in str(error):
+            raise
+        raise PermanentError(
+            f"{title} is encrypted for certain people only; please send it without encryption.",
+            Cause.DOCUMENT,
+        ) from error
     if pdf.get_warnings() and not _is_whole(source):
         raise damaged(title)  # what a reader saves of half a file is half a fax
     return pdf
