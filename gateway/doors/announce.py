@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import structlog
 
@@ -12,20 +13,36 @@ from gateway.store import Added, Store
 log = structlog.get_logger()
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_MONTH = re.compile(r"\d{6}-(?=[0-9a-f]{32}$)")  # the same fax is told of with it and without
 
 
-async def announce(store: Store, provider_ids: list[str], now: float) -> list[Added]:
+async def announce(store: Store, provider_ids: Sequence[str], now: float) -> list[Added]:
     """Make a durable row for each id that has none; nothing but the id is taken from a hint."""
-    faxes = [
-        Fax(
-            id=new_id(), direction=Direction.INBOUND, state=State.ANNOUNCED,
-            key=f"audian:{provider_id}", number="", provider_id=provider_id,
-            created_at=now, since=now,
-        )
-        for provider_id in provider_ids
-    ]  # fmt: skip
+    faxes = [_fax(provider_id, _key(provider_id), now) for provider_id in provider_ids]
     added = await store.add(faxes, now=now)
-    for one, provider_id in zip(added, provider_ids, strict=True):
-        if not one.duplicate:
-            log.info("fax_announced", fax=one.fax, provider_id=provider_id)
+    return [
+        await _unless_forgotten(store, fax, one, now) for fax, one in zip(faxes, added, strict=True)
+    ]
+
+
+async def _unless_forgotten(store: Store, fax: Fax, added: Added, now: float) -> Added:
+    """What was closed and mailed to nobody was unknown to the provider then: it is news again."""
+    while added.duplicate:
+        known = await store.get(added.fax)
+        if known is None or known.state is not State.CLOSED or known.recipient:
+            return added
+        again = _fax(fax.provider_id, f"{_key(fax.provider_id)}#{known.id}", now)
+        (added,) = await store.add([again], now=now)
+    log.info("fax_announced", fax=added.fax, provider_id=fax.provider_id)
     return added
+
+
+def _fax(provider_id: str, key: str, now: float) -> Fax:
+    return Fax(
+        id=new_id(), direction=Direction.INBOUND, state=State.ANNOUNCED, key=key, number="",
+        provider_id=provider_id, created_at=now, since=now,
+    )  # fmt: skip
+
+
+def _key(provider_id: str) -> str:
+    return f"audian:{_MONTH.sub('', provider_id)}"

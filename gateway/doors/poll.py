@@ -17,7 +17,8 @@ from gateway.store import Store, StoreError
 
 log = structlog.get_logger()
 
-REMEMBERED = 100_000  # ids that need no second look into the store
+_DONE = ("processed", "archived")
+_EXPECTED = (TransientError, UncertainError, PermanentError, StoreError)
 
 
 @dataclass
@@ -44,23 +45,26 @@ class Poll:
 
     async def look(self) -> int:
         """One complete pass; returns how many faxes were new. All pages first, then rows."""
-        listed = [fax.id for fax in await self.provider.unprocessed()]
+        listed = [
+            fax.id for fax in await self.provider.unprocessed() if fax.status.lower() not in _DONE
+        ]
         odd = [fax_id for fax_id in listed if not ID.fullmatch(fax_id)]
         if odd:
             log.warning("announcement_refused", ids=[fax_id[:80] for fax_id in odd[:10]])
-        fresh = [fax_id for fax_id in listed if fax_id not in self._seen and fax_id not in odd]
-        added = await announce(self.store, fresh, self.clock())
-        if len(self._seen) > REMEMBERED:
-            self._seen.clear()
-        self._seen.update(fresh)
-        return sum(not one.duplicate for one in added)
+        good = set(listed) - set(odd)
+        added = await announce(self.store, sorted(good - self._seen), self.clock())
+        early = [one.fax for one in added if one.duplicate]  # its hint may have been before it
+        await asyncio.gather(*map(self.store.nudge, early))
+        self._seen = good
+        return len(added) - len(early)
 
     async def _try(self) -> None:
         try:
             await self.look()
-        except (TransientError, UncertainError, PermanentError, StoreError) as error:
+        except Exception as error:  # a provider that surprises us must not end the gateway
             if not self._failures:
-                log.warning("poll_failed", error=str(error))
+                bug = None if isinstance(error, _EXPECTED) else error
+                log.warning("poll_failed", error=str(error) or repr(error), exc_info=bug)
             self._failures += 1
             return
         if self._failures:

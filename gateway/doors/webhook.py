@@ -37,7 +37,8 @@ OFTEN = 5.0  # s in which one id is looked up once at most
 SIGNED_WITHIN = 300.0
 _WRAPPERS = ("data", "fax", "payload", "webhook", "fax_info")
 _IDS = ("fax_id", "id")
-_OUTBOUND = re.compile(r"outbound|fax_sent|fax_failed|fax_processed")
+_INBOUND = re.compile(r"inbound|incoming|received")
+_OTHER = re.compile(r"outbound|outgoing|(^|[._-])(sent|sending|delivered|failed|error|processed)\b")
 
 
 class RefusedError(Exception):
@@ -57,7 +58,7 @@ class Webhook:
     hmac_secret: str = ""
     clock: Callable[[], float] = time.time
     patience: float = SLOWEST
-    _nudged: dict[str, float] = field(default_factory=dict)
+    _looked: dict[str, float] = field(default_factory=dict)
 
     async def __call__(self, request: Request) -> Response:
         try:
@@ -68,8 +69,9 @@ class Webhook:
             if refused.status in (408, 413):
                 headers["Connection"] = "close"
             return PlainTextResponse(f"{refused}\n", refused.status, headers)
-        except StoreError as error:
-            log.error("store_failed", error=str(error))  # noqa: TRY400 - no bug
+        except Exception as error:  # whatever is wrong with us, the provider shall come again
+            bug = None if isinstance(error, StoreError) else error
+            log.error("store_failed", error=str(error), exc_info=bug)  # noqa: TRY400 - or no bug
             return PlainTextResponse("try again\n", 503, {"Retry-After": "60"})
         return PlainTextResponse("ok\n")
 
@@ -86,10 +88,12 @@ class Webhook:
     async def _announce(self, fax_id: str) -> None:
         now = self.clock()
         (added,) = await announce(self.store, [fax_id], now)
-        if added.duplicate and now - self._nudged.get(fax_id, 0.0) > OFTEN:
-            if len(self._nudged) > 10_000:
-                self._nudged.clear()
-            self._nudged[fax_id] = now
+        if now - self._looked.get(fax_id, 0.0) <= OFTEN:
+            return
+        if len(self._looked) > 10_000:
+            self._looked.clear()
+        self._looked[fax_id] = now
+        if added.duplicate:
             await self.store.nudge(added.fax)
 
     def _known(self, secret: str) -> None:
@@ -135,15 +139,25 @@ def announced_id(body: bytes) -> str:
     Raises RefusedError: 415 for what is neither JSON, XML nor a form, 400 for a damaged one.
     """
     facts = _facts(body.lstrip(b"\xef\xbb\xbf \t\r\n"))
-    event = str(facts.get("event") or facts.get("event_name") or "")
-    if _OUTBOUND.search(event):
+    if _is_of_another(facts):
         return ""
-    fax_id = next((str(facts[name]) for name in _IDS if facts.get(name)), "")
+    fax_id = next((text for name in _IDS if (text := _text(facts.get(name)))), "")
     if not fax_id:
         return ""
     if not ID.fullmatch(fax_id):
         raise RefusedError(400, "no id of a fax")
     return fax_id
+
+
+def _is_of_another(facts: Mapping[str, Any]) -> bool:
+    """It tells of something else than a received fax; a word that nobody knows does not."""
+    event = _text(facts.get("event")) or _text(facts.get("event_name"))
+    words = f"{event} {_text(facts.get('direction'))}".lower()
+    return bool(_OTHER.search(words)) and not _INBOUND.search(words)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _facts(body: bytes) -> Mapping[str, Any]:
@@ -153,7 +167,7 @@ def _facts(body: bytes) -> Mapping[str, Any]:
             return _flat(_json(body), 0)
         case b"<":
             return _flat(_xml(body), 0)
-    form = parse_qsl(body.decode("ascii", "replace"), max_num_fields=200) if b"=" in body else []
+    form = parse_qsl(body.decode("ascii", "replace"))
     if not form or not all(re.fullmatch(r"[\w.\[\]-]{1,100}", name) for name, _ in form):
         raise RefusedError(415, "JSON, XML or a form is wanted")
     return dict(reversed(form))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import sqlite3
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from gateway.doors.announce import announce
 from gateway.doors.poll import Poll
-from gateway.errors import TransientError
+from gateway.errors import PermanentError, TransientError, UncertainError
 from gateway.model import State
 from gateway.provider import Received
-from gateway.store import Store
+from gateway.store import Change, Store, StoreError
 from tests.conftest import Clock
 
 pytestmark = pytest.mark.anyio
@@ -25,12 +26,13 @@ class Listed:
     ids: list[str] = field(default_factory=list)
     error: Exception | None = None
     looks: int = 0
+    status: str = "received"
 
     async def unprocessed(self) -> list[Received]:
         self.looks += 1
         if self.error:
             raise self.error
-        return [Received(fax_id) for fax_id in self.ids]
+        return [Received(fax_id, status=self.status) for fax_id in self.ids]
 
     async def received(self, fax_id: str) -> Received | None:
         raise AssertionError
@@ -68,8 +70,94 @@ async def test_odd_ids_spoil_nothing(store: Store, clock: Clock) -> None:
     assert await known(store) == ["also-good", "good"]
 
 
-async def test_an_outage_is_waited_out(store: Store, clock: Clock) -> None:
-    provider = Listed(["a"], TransientError("503"))
+@pytest.mark.parametrize("status", ["processed", "archived", "ARCHIVED"])
+async def test_what_somebody_has_processed_is_no_news(
+    store: Store, clock: Clock, status: str
+) -> None:
+    """A list that does not mind what it is asked for must not mail years of faxes again."""
+    await Poll(Listed(["old"], status=status), store, 60.0, clock).look()  # type: ignore[arg-type]
+    assert await known(store) == []
+
+
+async def test_a_hint_that_came_too_early_is_looked_at_again(store: Store, clock: Clock) -> None:
+    """The webhook was before the record: when the list has it, it does not wait for its turn."""
+    await announce(store, ["a"], clock())
+    (fax,) = await store.claim(State.ANNOUNCED, now=clock() + 1, lease=60)
+    await store.save([Change(fax.retried(clock() + 600, "not known yet"), None)], now=clock())
+    poll = Poll(Listed(["a"]), store, 60.0, clock)  # type: ignore[arg-type]
+    assert await poll.look() == 0
+    (fax,) = await store.claim(State.ANNOUNCED, now=clock() + 1, lease=60)
+    await store.save([Change(fax.retried(clock() + 600, "no document yet"), None)], now=clock())
+    await poll.look()
+    assert not await store.claim(State.ANNOUNCED, now=clock() + 1, lease=60), "only once"
+
+
+HEX = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "faxes"),
+    [
+        (HEX, f"202611-{HEX}", 1),
+        (f"202611-{HEX}", HEX, 1),
+        (f"202611-{HEX}", f"202611-{HEX}", 1),
+        ("202611-1", "202612-1", 2),  # a number that begins anew each month
+        ("fax_received_1", "fax_received_2", 2),
+    ],
+)
+async def test_one_fax_has_two_spellings_of_its_id(
+    store: Store, clock: Clock, one: str, other: str, faxes: int
+) -> None:
+    await announce(store, [one], clock())
+    await announce(store, [other], clock())
+    assert len(await known(store)) == faxes
+
+
+async def closed(store: Store, clock: Clock, recipient: str = "") -> None:
+    """Close the one fax that is due."""
+    (fax,) = await store.claim(State.ANNOUNCED, now=clock() + 1, lease=60)
+    after = replace(fax.closed("unknown there"), recipient=recipient)
+    await store.save([Change(after, None)], now=clock())
+
+
+async def test_a_forged_hint_does_not_hide_the_fax_that_comes_later(
+    store: Store, clock: Clock
+) -> None:
+    """Nobody can announce an id beforehand, and so keep its fax from ever being mailed."""
+    provider = Listed([])
+    poll = Poll(provider, store, 60.0, clock)  # type: ignore[arg-type]
+    for _ in range(3):  # closed as unknown, three times over
+        assert not (await announce(store, ["a"], clock()))[0].duplicate
+        await closed(store, clock)
+    provider.ids = ["a"]
+    assert await poll.look() == 1
+    assert (await announce(store, ["a"], clock()))[0].duplicate
+    assert await Poll(provider, store, 60.0, clock).look() == 0  # type: ignore[arg-type]
+    await closed(store, clock, recipient="office@example.com")
+    assert (await announce(store, ["a"], clock()))[0].duplicate, "it was mailed: never again"
+    assert len(await known(store)) == 4
+
+
+async def test_a_row_that_comes_back_is_looked_at_again(store: Store, clock: Clock) -> None:
+    provider = Listed(["a"])
+    poll = Poll(provider, store, 60.0, clock)  # type: ignore[arg-type]
+    await poll.look()
+    provider.ids = []
+    await poll.look()
+    await closed(store, clock)
+    provider.ids = ["a"]
+    assert await poll.look() == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransientError("503"), UncertainError("?"), PermanentError("400"), StoreError("full"),
+        RuntimeError("a bug"), sqlite3.DatabaseError("malformed"), TimeoutError(), OSError("fd"),
+    ],
+)  # fmt: skip
+async def test_an_outage_is_waited_out(store: Store, clock: Clock, error: Exception) -> None:
+    provider = Listed(["a"], error)
     poll = Poll(provider, store, 0.01, clock)  # type: ignore[arg-type]
     stop = asyncio.Event()
     running = asyncio.create_task(poll.run(stop))

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,19 +37,16 @@ class Server:
     address: tuple[str, int]
     webhook: Webhook
 
-    async def raw(self, content: bytes, *, then: bytes = b"") -> tuple[int, bytes]:
+    async def raw(self, content: bytes, *, body: bool = True) -> tuple[int, bytes]:
         """Send bytes as they are; status and the rest of the reply."""
         reader, writer = await asyncio.open_connection(*self.address)
         try:
             writer.write(content)
-            if then:
-                await asyncio.sleep(0)
-                writer.write(then)
             async with asyncio.timeout(10):
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = 0
                 for line in head.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
+                    if body and line.startswith(b"content-length:"):
                         length = int(line.split(b":")[1])
                 return int(head.split()[1]), head + await reader.readexactly(length)
         finally:
@@ -116,7 +114,9 @@ CHUNKED = (
         (413, CHUNKED + b"10001\r\n" + b"x" * 0x10001 + b"\r\n", b"too long"),
         (408, CHUNKED + b"5\r\nhello\r\n", b"too slow"),
         (431, b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"y" * (2 * MOST_HEADERS), b""),
+        (408, CHUNKED + b"5\r\nhello\r\n0\r\nX-Trailer: ", b"too slow"),
         (400, b"rubbish\r\n\r\n", b""),
+        (400, CHUNKED + b"5\r\nhello\r\nrubbish\r\n", b""),
     ],
 )
 async def test_requests(server: Server, status: int, request_: bytes, says: bytes) -> None:
@@ -124,6 +124,46 @@ async def test_requests(server: Server, status: int, request_: bytes, says: byte
     assert got == status
     assert says in reply
     assert b"server:" not in reply.lower()
+
+
+@pytest.mark.parametrize("method", [one for one in METHODS if one != "POST"])
+@pytest.mark.parametrize(("secret", "status"), [(SECRET, 405), ("wrong", 401)])
+async def test_methods(server: Server, method: str, secret: str, status: int) -> None:
+    path = f"/webhook/{secret}"
+    request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    got, reply = await server.raw(request.encode(), body=method != "HEAD")
+    assert got == status
+    assert (b"allow: POST" in reply) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("secret", "status"),
+    [
+        (SECRET[:-1], 401),
+        (SECRET + "x", 401),
+        (SECRET.upper(), 401),
+        ("%00", 401),
+        ("%C3%BC" * 11, 401),
+        ("%FF%FE", 401),
+        ("x" * 8000, 401),
+        (SECRET.replace("a", "%61"), 200),  # the same, otherwise written
+        (f"{SECRET}/", 404),
+        (f"{SECRET}/x", 404),
+        (f"x%2F..%2F{SECRET}", 404),
+        ("", 404),
+    ],
+)
+async def test_secrets(server: Server, store: Store, secret: str, status: int) -> None:
+    got, _ = await server.post(GOOD, path=f"/webhook/{secret}")
+    assert (got, len(await announced(store))) == (status, int(status == 200))
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/xml", "text/plain", "image/png", "", "application/json; charset=utf-16"]
+)
+async def test_a_wrong_label_changes_nothing(server: Server, store: Store, kind: str) -> None:
+    assert (await server.post(GOOD, Content_Type=kind))[0] == 200
+    assert await announced(store) == ["fax_received_123"]
 
 
 BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><fax><id>&b;</id></fax>'
@@ -154,12 +194,26 @@ FILE = b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><fax><id>&f;</id>
         (400, b'{"event":"fax_received","id":"../../x"}'),
         (400, b'{"event":"fax_received","id":"a b"}'),
         (400, b"id=a%2Fb"),
+        (400, b'{"event":"fax_received","id":"a%2fb"}'),
+        (400, b'{"event":"fax_received","id":".."}'),
+        (400, b'{"event":"fax_received","id":"a\\u0000"}'),
+        (400, '{"event":"fax_received","id":"\u0661"}'.encode()),
         (400, json.dumps({"id": "x" * 129}).encode()),
         # nothing for us, and nobody shall send it again
         (200, b"{}"),
+        (200, b"&".join(b"a=1" for _ in range(8000))),
         (200, b'{"event":"unknown_event"}'),
         (200, b'{"event_name":"outbound_fax","fax_id":"abc"}'),
         (200, b'{"event":"fax_processed","id":"abc"}'),
+        (200, b'{"event":"fax.sent","data":{"id":"abc"}}'),
+        (200, b'{"event":"fax.delivered","data":{"id":"abc"}}'),
+        (200, b'{"event":"fax.failed","data":{"id":"abc"}}'),
+        (200, b'{"event":"fax.completed","data":{"id":"abc","direction":"outbound"}}'),
+        (200, b"event_name=outbound_fax_error&fax_id=abc"),
+        (200, b"<fax_processed><id>abc</id></fax_processed>"),
+        (200, b'{"event":"fax_received","id":true}'),
+        (200, b'{"event":"fax_received","id":null}'),
+        (200, b'{"event":"fax_received","id":{"a":"b"}}'),
     ],
 )
 async def test_bodies(server: Server, store: Store, status: int, body: bytes) -> None:
@@ -178,6 +232,8 @@ async def test_bodies(server: Server, store: Store, status: int, body: bytes) ->
         b'<?xml version="1.0"?><webhook><event>fax_received</event><id>rx_1</id></webhook>',
         b"<fax_received><id>rx_1</id></fax_received>",
         b'<n:root xmlns:n="u"><n:fax id="rx_1"/><n:fax><n:id>rx_1</n:id></n:fax></n:root>',
+        b'{"event":"fax.received.sent_to_you","data":{"id":"rx_1","direction":"inbound"}}',
+        b'{"event":"a_new_word","id":"rx_1"}',  # the provider may rename it
         b'{"event":"fax_received","id":"rx_1","document_url":"http://169.254.169.254/x"}',
     ],
 )
@@ -208,19 +264,33 @@ async def test_hints_look_at_most_every_five_seconds(server: Server, store: Stor
         claimed = due[0] if due else (await store.claim(State.ANNOUNCED, now=4e9, lease=60))[0]
         return bool(due)
 
+    assert not await rest_and_hint(), "the announcement itself made us look"
+    now += 6
     assert await rest_and_hint()
     assert not await rest_and_hint()
     now += 6
     assert await rest_and_hint()
 
 
+@dataclass
 class Down:
+    error: Exception
+
     async def add(self, *_: Any, **__: Any) -> None:
-        raise StoreError("disk full: /secret/path")
+        raise self.error
 
 
-async def test_a_store_that_is_down() -> None:
-    web, server = await serving(Webhook(Down(), SECRET))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreError("disk full: /secret/path"),
+        sqlite3.DatabaseError("/secret/path is malformed"),
+        RuntimeError("secret"),
+    ],
+)
+async def test_a_store_that_is_down(error: Exception) -> None:
+    """A47: whatever is wrong with us, the provider shall come again."""
+    web, server = await serving(Webhook(Down(error), SECRET))  # type: ignore[arg-type]
     status, reply = await server.post(GOOD)
     await web.stop()
     assert (status, b"retry-after: 60" in reply.lower()) == (503, True)
