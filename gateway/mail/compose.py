@@ -28,7 +28,8 @@ from gateway.mail.headers import clean
 
 LINE = 57  # bytes of an attachment on one base64 line of 76 characters (RFC 2045 §6.8)
 _BLOCK = LINE * 4096
-_WORD = 45  # bytes of UTF-8 in one encoded word: 75 characters at most (RFC 2047 §2)
+_WORD = 45  # bytes of UTF-8 in one encoded word: a line of 73 characters (RFC 2047 §2: 76)
+_FIRST = 30  # in the first, which stands on the line of the header's name
 _FOLD = 66  # characters of plain text on one line of a header: 78 with its name (RFC 5322 §2.1.1)
 _PLAIN = re.compile(r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~ .-]{0,60}")  # safe between quotes
 _MAILBOX = re.compile(r"(?P<name>[^<>\r\n]*)<(?P<inside>[^<>]+)>|(?P<alone>[^<>]+)")
@@ -130,11 +131,11 @@ def encoded(text: str) -> str:
 
 
 def _encoded_words(text: str) -> str:
-    words = []
+    words: list[bytes] = []
     piece = b""
     for character in text:
         more = character.encode("utf-8", "replace")
-        if len(piece) + len(more) > _WORD:
+        if len(piece) + len(more) > (_WORD if words else _FIRST):
             words.append(piece)
             piece = b""
         piece += more
@@ -153,7 +154,7 @@ def mailbox(written: str) -> str:
         return address
     if _PLAIN.fullmatch(name):
         return f'"{name}" <{address}>'
-    return f"{encoded(name)} <{address}>"
+    return f"{encoded(name)}\r\n <{address}>"
 
 
 def self_test() -> list[str]:

@@ -9,71 +9,89 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parseaddr
-from html import escape
 from pathlib import Path
 
 from gateway.errors import Cause
+from gateway.mail import sheet
 from gateway.mail.compose import Attachment, Mail
 from gateway.mail.headers import clean
+from gateway.mail.sheet import Sheet
 from gateway.model import Direction, Fax, State
 
-_THUMBNAIL = "first-page"
-_ADVICE = {
-    Cause.BUSY: "The line was busy. Please send the mail again later.",
-    Cause.NO_ANSWER: "Nobody answered. Please check the number, or send the mail again later.",
-    Cause.LINE: "Please send the mail again; if it fails again, ask the recipient about the fax.",
-    Cause.NUMBER: "Please check the number.",
-    Cause.EXPIRED: "Please send the mail again, or ask your administrator.",
-    **dict.fromkeys(  # their reasons say themselves what to do
-        (Cause.MEDIA, Cause.DOCUMENT, Cause.CONVERSION, Cause.LIMIT), "Nothing was faxed."
+_GREEN, _AMBER, _RED = "#1a7f37", "#b35900", "#c62828"
+_MAYBE_SENT = frozenset({State.PREPARED, State.SUBMITTED})  # an upload may have begun
+_OURS = frozenset({Cause.MEDIA, Cause.DOCUMENT, Cause.CONVERSION, Cause.LIMIT})
+_ASK = "Please ask your administrator, and give the fax id below."
+_WORDS = {  # what happened, and what to do; the provider's own words are a detail
+    Cause.BUSY: ("The line was busy.", "Please send it again later, in a new mail."),
+    Cause.NO_ANSWER: (
+        "Nobody answered.",
+        "Please check the number, or send it again later, in a new mail.",
     ),
+    Cause.NUMBER: ("No fax machine answers at this number.", "Please check the number."),
+    Cause.LINE: (
+        "The call failed before its end; the first pages may have arrived.",
+        "Please send a new mail. If it fails again, ask the recipient about their fax machine.",
+    ),
+    Cause.EXPIRED: (
+        "It could not be sent in time, and is not tried any more.",
+        "Please send it again in a new mail, or ask your administrator.",
+    ),
+    Cause.REJECTED: ("The fax provider refused it.", _ASK),
 }
-_OTHER_ADVICE = "Please ask your administrator, and give the fax number below."
 
 
 def result(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail:
     """The answer to the sender about a fax that ended."""
-    ok = fax.state is State.DELIVERED
     number = nicely(fax.number)
-    if ok:
+    if fax.state is not State.DELIVERED:
+        title = subject = f"Fax to {number} FAILED"
+        say, color = [f"Your fax to {number} was not delivered.", *_why(fax)], _RED
+    elif 0 < fax.result_pages < fax.pages:
+        confirmed = f"{fax.result_pages} of {_pages(fax.pages)}"
+        title = f"Fax to {number} delivered in part"
+        subject = f"{title} ({confirmed})"
+        say, color = [f"Only {confirmed} of your fax to {number} arrived."], _AMBER
+        say.append("Please ask the recipient which pages are missing, and send those again.")
+    else:
         title = f"Fax to {number} delivered"
         subject = f"{title} ({_pages(fax.result_pages or fax.pages)})"
-        say = [f"Your fax to {number} was delivered."]
-        if 0 < fax.result_pages < fax.pages:
-            confirmed = f"{fax.result_pages} of {_pages(fax.pages)}"
-            say = [
-                f"Your fax to {number} was delivered in part: {confirmed} were confirmed.",
-                "Please ask the recipient what is missing.",
-            ]
-    else:
-        title = subject = f"Fax to {number} FAILED"
-        say = [f"Your fax to {number} was not delivered.", _sentence(fax.reason), _advice(fax)]
-    return _mail(fax, mail_from, now, _with_subject(subject, fax), title, say, thumbnail)
+        say, color = [f"Your fax to {number} was delivered."], _GREEN
+    return _answer(fax, mail_from, now, subject, Sheet(title, color, say, _facts(fax)), thumbnail)
 
 
 def held(
     fax: Fax, mail_from: str, now: float, thumbnail: Path | None, *, admin: bool = True
 ) -> Mail:
-    """To the sender of a fax that waits for a person."""
+    """To the sender of a fax that waits for a person. Why it does is for the administrator."""
+    if fax.state in (State.DELIVERED, State.FAILED):  # it has ended; only telling was difficult
+        return result(fax, mail_from, now, thumbnail)
     number = nicely(fax.number)
     title = f"Fax to {number} is on hold"
-    say = [f"Your fax to {number} is on hold: {_sentence(fax.held)}"]
-    if "may have been sent" in fax.held:
+    say = [f"Your fax to {number} waits for a person to look at it. It has not been sent."]
+    if fax.state in _MAYBE_SENT:
         title = f"Fax to {number}: it is not known whether it was sent"
-        say.append("Please do not send it again before you or your administrator have checked.")
+        say = [
+            f"It is not known whether your fax to {number} was sent. It may have been sent.",
+            "Please do not send it again without asking the recipient or your administrator.",
+        ]
     say.append(
         "Your administrator has been told."
         if admin
         else "Please tell your administrator, and give the fax id below."
     )
-    return _mail(fax, mail_from, now, _with_subject(title, fax), title, say, thumbnail)
+    shown = Sheet(title, _AMBER, say, _facts(fax))
+    return _answer(fax, mail_from, now, title, shown, thumbnail)
 
 
 def alarm(fax: Fax, mail_from: str, admin: str, now: float, what: str) -> Mail:
-    """To the administrator: something about a fax needs a person."""
+    """To the administrator: something about a fax needs a person. Its subject is not theirs."""
     title = f"Fax gateway: {fax.direction} fax {fax.id} needs you"
     say = [_sentence(what), f"Its whole time line: fax-gateway show {fax.id}"]
-    mail = _mail(fax, mail_from, now, title, title, say)
+    shown = Sheet(
+        title, _AMBER, say, [("Sender", clean(fax.sender)), *_facts(replace(fax, subject=""))]
+    )
+    mail = _mail(fax, mail_from, now, title, shown)
     mark = hashlib.sha256(what.encode()).hexdigest()[:8]  # the same trouble told again is a copy
     return replace(
         mail,
@@ -90,27 +108,27 @@ def nicely(number: str) -> str:
     return clean(number, 40)
 
 
-def _mail(  # noqa: PLR0913, PLR0917 - the parts of a notice, each of them once
-    fax: Fax,
-    mail_from: str,
-    now: float,
-    subject: str,
-    title: str,
-    say: list[str],
-    thumbnail: Path | None = None,
+def _answer(  # noqa: PLR0913, PLR0917 - the parts of an answer, each of them once
+    fax: Fax, mail_from: str, now: float, subject: str, shown: Sheet, thumbnail: Path | None
 ) -> Mail:
-    facts = _facts(fax)
-    skipped = [line for line in fax.skipped.splitlines() if line]
-    image = _image(fax, thumbnail)
+    """The sender's own words come back: with ten faxes a day, nobody knows numbers by heart."""
+    subject = f"{subject}: {fax.subject}" if fax.subject else subject
+    shown = replace(shown, left_out=[clean(one) for one in fax.skipped.splitlines() if one])
+    return _mail(fax, mail_from, now, subject, replace(shown, picture=_picture(fax, thumbnail)))
+
+
+def _mail(fax: Fax, mail_from: str, now: float, subject: str, shown: Sheet) -> Mail:
+    ended = fax.state in (State.DELIVERED, State.FAILED)
+    event = "held" if fax.held and not ended else fax.state
     return Mail(
         sender=mail_from,
         to=(fax.sender,) if fax.sender else (),
         subject=subject,
-        text=_text(say, facts, skipped),
-        html=_html(title, say, facts, skipped, image),
-        message_id=f"<{fax.id}.{'held' if fax.held else fax.state}@{_domain(mail_from)}>",
+        text=sheet.text(shown),
+        html=sheet.html(shown),
+        message_id=f"<{fax.id}.{event}@{_domain(mail_from)}>",
         date=now,
-        attachments=image,
+        attachments=(shown.picture,) if shown.picture else (),
         headers={
             "Auto-Submitted": "auto-replied",
             "X-Fax-Gateway": fax.id,
@@ -120,76 +138,42 @@ def _mail(  # noqa: PLR0913, PLR0917 - the parts of a notice, each of them once
     )
 
 
+def _why(fax: Fax) -> list[str]:
+    cause = Cause(fax.cause) if fax.cause else Cause.INTERNAL
+    if cause in _OURS:  # the reason says itself what to do
+        return [_sentence(fax.reason), "Nothing was faxed."]
+    return list(_WORDS.get(cause, (_sentence(fax.reason), _ASK)))
+
+
 def _facts(fax: Fax) -> list[tuple[str, str]]:
     inbound = fax.direction is Direction.INBOUND
-    confirmed = f"{fax.result_pages} of {fax.pages}" if fax.result_pages else str(fax.pages or "")
+    ended = fax.state in (State.DELIVERED, State.FAILED)
     facts = [
         ("From" if inbound else "To", nicely(fax.number)),
         ("Your subject", clean(fax.subject)),
-        ("Pages", confirmed),
-        (
-            "Time on the line",
-            f"{fax.duration // 60}:{fax.duration % 60:02} min" if fax.duration else "",
-        ),
+        ("Pages", _confirmed(fax)),
+        ("Time on the line", _minutes(fax.duration) if fax.duration else ""),
         ("Calls", str(fax.calls or "")),
-        ("Handed in", _when(fax.created_at)),
-        ("Ended", _when(fax.since) if fax.state in (State.DELIVERED, State.FAILED) else ""),
-        ("Fax", fax.id),
+        ("Announced" if inbound else "Handed in", _when(fax.created_at)),
+        ("Ended", _when(fax.since) if ended else ""),
+        ("Details", clean(fax.reason, 300) if fax.cause in _WORDS else ""),
+        ("Fax id", fax.id),
         ("At the provider", clean(fax.provider_id)),
     ]
     return [(name, value) for name, value in facts if value]
 
 
-def _text(say: list[str], facts: list[tuple[str, str]], skipped: list[str]) -> str:
-    blocks = ["\n\n".join(say), "\n".join(f"{name + ':':<18}{value}" for name, value in facts)]
-    if skipped:
-        blocks.append("Not on the fax:\n" + "\n".join(f"- {clean(line)}" for line in skipped))
-    return "\n\n".join(blocks) + "\n"
+def _confirmed(fax: Fax) -> str:
+    if 0 < fax.result_pages <= fax.pages:
+        return f"{fax.result_pages} of {fax.pages}"
+    more = f", {fax.result_pages} at the provider" if fax.result_pages else ""
+    return f"{fax.pages}{more}" if fax.pages else ""
 
 
-def _html(
-    title: str,
-    say: list[str],
-    facts: list[tuple[str, str]],
-    skipped: list[str],
-    image: tuple[Attachment, ...],
-) -> str:
-    rows = "".join(
-        f'<tr><td style="padding:2px 16px 2px 0;color:#666;vertical-align:top">{escape(name)}</td>'
-        f'<td style="padding:2px 0">{escape(value)}</td></tr>'
-        for name, value in facts
-    )
-    left_out = "".join(f"<li>{escape(clean(line))}</li>" for line in skipped)
-    picture = (
-        f'<p><img src="cid:{image[0].content_id}" alt="First page" width="200" '
-        'style="border:1px solid #ccc"></p>'
-        if image
-        else ""
-    )
-    return (
-        '<!doctype html><html><body style="font-family:sans-serif;font-size:15px;color:#222;'
-        f'max-width:36em"><h2 style="font-size:19px">{escape(title)}</h2>'
-        + "".join(f"<p>{escape(one)}</p>" for one in say)
-        + f'<table style="font-size:14px;border-collapse:collapse">{rows}</table>'
-        + (f"<p>Not on the fax:</p><ul>{left_out}</ul>" if skipped else "")
-        + picture
-        + "</body></html>\n"
-    )
-
-
-def _image(fax: Fax, thumbnail: Path | None) -> tuple[Attachment, ...]:
+def _picture(fax: Fax, thumbnail: Path | None) -> Attachment | None:
     if thumbnail is None or not thumbnail.exists():
-        return ()
-    return (Attachment("first-page.png", "image/png", thumbnail, f"{_THUMBNAIL}.{fax.id}"),)
-
-
-def _with_subject(title: str, fax: Fax) -> str:
-    """The sender's own words come back: with ten faxes a day, nobody knows numbers by heart."""
-    return f"{title}: {fax.subject}" if fax.subject else title
-
-
-def _advice(fax: Fax) -> str:
-    return _ADVICE.get(Cause(fax.cause), _OTHER_ADVICE) if fax.cause else _OTHER_ADVICE
+        return None
+    return Attachment("first-page.png", "image/png", thumbnail, f"first-page.{fax.id}")
 
 
 def _sentence(text: str) -> str:

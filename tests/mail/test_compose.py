@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import tempfile
 import tracemalloc
 from email import policy
 from email.message import EmailMessage
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.mail import compose
 from gateway.mail.compose import Attachment, HeaderError, Mail, check, header_lines, mailbox, write
+from gateway.mail.headers import clean
 
 FROM = "Fax Gateway <fax@fax.local>"
 NAMES = ["From", "To", "Subject", "Date", "Message-ID"]
@@ -118,6 +120,46 @@ def test_a_header_that_is_not_what_was_meant_stops_the_mail() -> None:
 def test_no_address(written: str) -> None:
     with pytest.raises(ValueError, match="is no mail address"):
         mailbox(written)
+
+
+@pytest.mark.parametrize("wrong", ["", "1@x", "<a b@x>", "<1@x>\r\nBcc: y", "<=?utf-8?q?x?=>"])
+def test_no_message_id(wrong: str) -> None:
+    with pytest.raises(ValueError, match="is no message id"):
+        header_lines(mail(message_id=wrong))
+
+
+@pytest.mark.parametrize("wrong", ["", "a b", "X:", "Bcc\r\nX", "Content-Type", "ü"])
+def test_no_header_name(wrong: str) -> None:
+    with pytest.raises(ValueError, match="is no header of ours"):
+        header_lines(mail(headers={wrong: "x"}))
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("<1@x.example>", "<1@x.example>"),
+        ("<1@x.example>\r\n\t<2@x.example>", "<1@x.example>\r\n <2@x.example>"),
+        ("<no at sign> <2@x.example>", "<2@x.example>"),
+        ("<" + "a" * 60 + "@mail.example.com>", "<" + "a" * 60 + "@mail.example.com>"),
+        ("<=?utf-8?q?x?=@x>", ""),
+        ("<1@x>\r\nBcc: a@example.com", "<1@x>"),
+        ("", ""),
+    ],
+)
+def test_message_ids_thread_or_are_left_out(written: str, kept: str) -> None:
+    lines = dict(header_lines(mail(headers={"References": written})))
+    assert lines.get("References", "") == kept
+
+
+@settings(max_examples=150)
+@given(st.text(min_size=1, max_size=100))
+def test_a_file_keeps_its_name(name: str) -> None:
+    wanted = clean(name, 100) or "document"
+    one = mail(attachments=(Attachment(name, "application/pdf", b"x"),))
+    with tempfile.TemporaryDirectory() as place:
+        message = parsed(one, Path(place))
+    (attachment,) = message.iter_attachments()
+    assert attachment.get_filename() == wanted
 
 
 def test_self_test_of_the_start() -> None:
