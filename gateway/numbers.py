@@ -14,7 +14,13 @@ from functools import lru_cache
 from typing import NewType
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
+from phonenumbers import (
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberType,
+    ValidationResult,
+)
 from phonenumbers.shortnumberinfo import is_emergency_number, is_valid_short_number_for_region
 
 E164 = NewType("E164", str)
@@ -78,24 +84,57 @@ def _dialled(written: str, home: str, allowed: frozenset[str]) -> E164 | Refusal
     # "possible" alone would also take a number without its area code
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         return Refusal.NO_NUMBER
+    if not _is_whole(digits, number, home):
+        return Refusal.NO_NUMBER
     international = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     denied = (
-        country(number) not in allowed
+        (region := country(number)) not in allowed
         or phonenumbers.number_type(number) in _TOLL_TYPES
         or _TOLL_AREAS.match(international) is not None
+        or _is_short(phonenumbers.national_significant_number(number), region)
     )
     return Refusal.TOLL_DENIED if denied else E164(international)
 
 
-def _is_short(digits: str, home: str) -> bool:
+def _is_whole(digits: str, number: PhoneNumber, home: str) -> bool:
+    """Can the digits mean only this number, each of them dialled as it was written?
+
+    The library also drops, moves and puts in some: it reads +1 1 415 555 0100 and +44 020 7946
+    0958, and adds a home area code.
+    """
+    national = phonenumbers.national_significant_number(number)
+    full = f"{number.country_code}{national}"
+    if national.startswith("0") and not phonenumbers.is_valid_number(number):
+        return False  # few countries' numbers begin with 0 (Italy's do)
+    if digits.startswith("+"):
+        return digits[1:] == full
+    if digits == national:  # at home in Germany 49151... is a mobile, not an area code 04915
+        return not (digits.startswith(str(number.country_code)) and _is_valid(f"+{digits}"))
+    trunk = phonenumbers.ndd_prefix_for_region(home, strip_non_digits=True) or ""
+    if digits in (full, trunk + national):
+        return True
+    metadata = PhoneMetadata.metadata_for_region(home)
+    abroad = (metadata and metadata.international_prefix) or ""
+    before = digits.removesuffix(full)
+    return before != digits and re.fullmatch(abroad, before) is not None
+
+
+def _is_valid(written: str) -> bool:
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(written)))
+    except NumberParseException:
+        return False
+
+
+def _is_short(digits: str, region: str) -> bool:
     """Emergency and service numbers: nobody answers those with a fax machine."""
     bare = digits.removeprefix("+")
-    if bare in _EMERGENCY or is_emergency_number(bare, home):
+    if bare in _EMERGENCY or is_emergency_number(bare, region):
         return True
     if len(bare) >= _SHORTEST:
         return False
-    number = PhoneNumber(phonenumbers.country_code_for_region(home), int(bare))
-    return bool(is_valid_short_number_for_region(number, home))
+    number = PhoneNumber(phonenumbers.country_code_for_region(region), int(bare))
+    return bool(is_valid_short_number_for_region(number, region))
 
 
 def country(number: PhoneNumber) -> str:
