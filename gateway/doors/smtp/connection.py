@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP
 
 from gateway.doors.smtp import grammar, replies
 from gateway.doors.smtp.body import Body
-from gateway.doors.smtp.grammar import Refused
+from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.settings import (
     COMMAND_LIMIT,
     MOST_ERRORS,
@@ -28,11 +28,8 @@ from gateway.doors.smtp.shared import Shared
 log = structlog.get_logger()
 
 _NOT_OFFERED = frozenset({"AUTH", "STARTTLS", "BDAT", "EXPN", "ETRN", "TURN", "SEND", "XCLIENT"})
+_MOST_PENDING = 4096  # bytes of replies to one batch of commands
 _BRINGS_MAIL = frozenset({"MAIL", "RCPT", "DATA", "QUIT"})
-
-
-class Hangup(Refused):
-    """The last reply of a session."""
 
 
 class _NoHooks:
@@ -77,9 +74,12 @@ class Connection(SMTP):
     def dismiss(self) -> None:
         """The gateway stops: end now if the client has no mail under way."""
         if self._listening:
-            self._drop(replies.STOPPING)
+            self._wire.write(_wired(replies.STOPPING))
+            self._wire.close()
 
-    def cut(self) -> None:
+    def cut(self, reply: str = replies.STOPPING) -> None:
+        """At once: close() would wait for a client that reads nothing."""
+        self._wire.write(_wired(reply))
         self._wire.abort()
 
     # the transport calls
@@ -122,8 +122,7 @@ class Connection(SMTP):
         if left > 0:
             self._timeout_handle = self.loop.call_later(left, self._timeout_cb)
             return
-        self._wire.write(_wired(replies.TIMEOUT))
-        self._wire.abort()  # close() would wait for a client that reads nothing
+        self.cut(replies.TIMEOUT)
 
     def _time_left(self) -> float:
         limits, body = self._shared.settings, self._body
@@ -139,6 +138,8 @@ class Connection(SMTP):
             await self._greet()
             while not self._wire.is_closing():
                 await self._answer(await self._line())
+                if self._shared.stopping:
+                    await self._hang_up(replies.STOPPING)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client went away
         finally:
@@ -152,7 +153,9 @@ class Connection(SMTP):
 
     async def _line(self) -> bytes:
         """The next command with its line end; replies leave before we wait for it."""
-        if b"\n" not in self._unread:
+        if b"\n" in self._unread:
+            await asyncio.sleep(0)  # somebody may send thousands at once: the others' turn
+        if b"\n" not in self._unread or len(self._pending) > _MOST_PENDING:
             await self._flush()
         self._listening = True
         try:
@@ -167,10 +170,11 @@ class Connection(SMTP):
     async def _answer(self, line: bytes) -> None:
         try:
             await self._obey(line)
-            self._go_on()
         except Hangup as last:
+            self._note(last.reply)
             await self._hang_up(last.reply)
         except Refused as refused:
+            self._note(refused.reply)
             await self._complain(refused.reply)
         except Exception as error:  # noqa: BLE001 - our fault is never the sender's
             self._say(await self.handle_exception(error))
@@ -189,6 +193,8 @@ class Connection(SMTP):
         if verb not in self.VERBS:
             raise Refused(replies.NOT_OFFERED if verb in _NOT_OFFERED else replies.UNKNOWN)
         self._idle_commands += verb not in _BRINGS_MAIL
+        if self._idle_commands > MOST_IDLE_COMMANDS:
+            raise Hangup(replies.TOO_MANY_COMMANDS)
         await getattr(self, f"smtp_{verb}")(argument)
 
     async def _skip_line(self) -> None:
@@ -199,12 +205,6 @@ class Connection(SMTP):
                 await self._reader.readexactly(error.consumed)
             else:
                 return
-
-    def _go_on(self) -> None:
-        if self._shared.stopping:
-            raise Hangup(replies.STOPPING)
-        if self._idle_commands > MOST_IDLE_COMMANDS:
-            raise Hangup(replies.TOO_MANY_COMMANDS)
 
     async def _complain(self, reply: str) -> None:
         """Whoever keeps talking nonsense is no mail client."""
@@ -225,6 +225,9 @@ class Connection(SMTP):
         log.error("mail_refused", reply=replies.TROUBLE, peer=self.peer, exc_info=error)
         return replies.TROUBLE
 
+    def _note(self, reply: str) -> None:
+        log.info("mail_refused", reply=reply, peer=self.peer)
+
     def _say(self, reply: str) -> None:
         self._pending += _wired(reply)
 
@@ -238,6 +241,7 @@ class Connection(SMTP):
         self._wire.close()
 
     def _drop(self, reply: str) -> None:
+        self._note(reply)
         self._wire.write(_wired(reply))
         self._wire.close()
 

@@ -22,13 +22,13 @@ _SENDER = re.compile(rf"(?:{_DOT_STRING}|{_QUOTED})(?:@{_DOMAIN})?")
 _MAIL = re.compile(r"FROM: ?<(?P<path>[^<>]*)>(?P<rest>(?: .*)?)", re.IGNORECASE)
 _RCPT = re.compile(r"TO: ?<(?P<path>[^<>]*)>(?P<rest>(?: .*)?)", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[!-<>-~]+))?")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _FOREIGN = re.compile(
     rb"\x16\x03|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE|PRI) |[A-Za-z-]+:",
     re.IGNORECASE,
 )
 
 LONGEST_SENDER = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
+_MAY_BE_UTF8 = ("MAIL", "RCPT")  # RFC 6531 §3.4
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error
@@ -37,6 +37,10 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not an error
     def __init__(self, reply: str) -> None:
         super().__init__(reply)
         self.reply = reply
+
+
+class Hangup(Refused):
+    """The last reply of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,12 @@ def command(line: bytes) -> tuple[str, str]:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise Refused(replies.BAD_LINE) from None
-    if _CONTROLS.search(text):
+    # controls forge lines in logs, format characters (bidi) turn text round in notices
+    if not text.isprintable():
         raise Refused(replies.BAD_LINE)
     verb, _, argument = text.partition(" ")
+    if not (text.isascii() or (verb.isascii() and verb.upper() in _MAY_BE_UTF8)):
+        raise Refused(replies.BAD_LINE)
     return verb.upper(), argument.rstrip(" ")
 
 

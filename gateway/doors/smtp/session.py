@@ -7,8 +7,8 @@ import asyncio
 
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.body import Body
-from gateway.doors.smtp.connection import Connection, Hangup
-from gateway.doors.smtp.grammar import Refused
+from gateway.doors.smtp.connection import Connection
+from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.taking import take
 from gateway.doors.smtp.transaction import Transaction
 
@@ -53,7 +53,7 @@ class SmtpSession(Connection):
         finally:
             self._body = None
             self._set_post_data_state()
-        self._since = self.loop.time()
+        self._since = self._heard = self.loop.time()  # the client waited for us since its last byte
         self._idle_commands = 0
         self._say(reply)
 
@@ -73,7 +73,7 @@ class SmtpSession(Connection):
 
     async def smtp_QUIT(self, argument: str) -> None:
         _no(argument)
-        raise Hangup(replies.GOODBYE)
+        await self._hang_up(replies.GOODBYE)
 
     def _hello(self, argument: str) -> None:
         if not argument:

@@ -10,6 +10,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 COMMAND_LIMIT = 512  # RFC 5321 §4.5.3.1.4, with CRLF
 PATH_COMMAND_LIMIT = 1024  # MAIL and RCPT carry parameters
 MOST_ERRORS = 5  # commands that make no sense, a session
+MOST_REFUSED = 100  # recipients of one mail: who tries more is looking for numbers
 MOST_IDLE_COMMANDS = 50  # commands that bring no mail, between two mails
 SPARE_ROOM = 256 * 1024 * 1024  # bytes of disk beyond two of the largest messages
 

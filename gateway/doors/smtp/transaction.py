@@ -5,7 +5,8 @@ from __future__ import annotations
 import structlog
 
 from gateway.doors.smtp import grammar, replies
-from gateway.doors.smtp.grammar import Mail, Refused
+from gateway.doors.smtp.grammar import Hangup, Mail, Refused
+from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
 from gateway.numbers import E164, Refusal, masked, recipient
 from gateway.outbound.intake import Envelope, Recipient
@@ -64,10 +65,12 @@ class Transaction:
         return self._shared.trouble()
 
     def _refuse(self, reply: str, event: str, address: str) -> str:
-        self._refused += 1
+        self._refused += reply.startswith("5")  # 452 asks a client to send the rest later
         log.info(
             "mail_refused", reply=str(reply), because=event, peer=self._peer,
             sender=self._mail.sender if self._mail else "",
             number=masked(address.partition("@")[0]),
         )  # fmt: skip
+        if self._refused > MOST_REFUSED:
+            raise Hangup(replies.TOO_MANY_ERRORS)
         return reply
