@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +86,8 @@ class Intake:
 
     async def _drop(self, faxes: Iterable[str]) -> None:
         for fax in faxes:
-            await self._spool.drop(fax, (Kind.MESSAGE,))
+            with contextlib.suppress(OSError):  # the janitor's; the mail is in the queue already
+                await self._spool.drop(fax, (Kind.MESSAGE,))
 
 
 def one_for_each_number(recipients: Sequence[Recipient]) -> list[Recipient]:

@@ -1,7 +1,7 @@
 """DATA: while it lasts, the connection belongs to a `Body`, which passes blocks to the writers.
 
-A connection holds at most two buffers: one being filled, one being written. When both are full
-reading pauses, so a fast sender waits for the disk and memory stays constant.
+A connection holds at most three buffers: one being filled, one waiting, one being written. When
+one waits reading pauses, so a fast sender waits for the disk and memory stays constant.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class Body(asyncio.BufferedProtocol):
         elif self._waiting:
             following, self._waiting = self._waiting, None
             if not following.last:
+                self.heard = self._shared.loop.time()  # it was us who did not listen
                 self._transport.resume_reading()
             self._write(following)
 

@@ -87,7 +87,8 @@ class Part:
     def discard(self) -> None:
         """In a writer thread: nobody wants it."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            with contextlib.suppress(OSError):  # what it tells of is thrown away; the thread lives
+                os.close(self._descriptor)
             self._descriptor = -1
         with contextlib.suppress(OSError):  # the sweep at the next start finds it
             self.path.unlink()

@@ -5,6 +5,7 @@ Nothing here ends because a client went away: what was begun is finished.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 
 import structlog
@@ -22,8 +23,12 @@ log = structlog.get_logger()
 
 async def take(body: Body, envelope: Envelope, shared: Shared) -> str:
     """The reply to DATA: 250 only when every fax is durable."""
-    await body.taken
     part, trouble = body.part, ""
+    try:
+        await body.taken
+    except asyncio.CancelledError:  # it may think that it sent a mail
+        log.info("mail_refused", because="no end of data", size=part.size, **_who(envelope))
+        raise
     reply = verdict(part) or shared.trouble()
     try:
         if not reply:
