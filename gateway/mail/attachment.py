@@ -6,13 +6,23 @@ is what a refusal talks about. Nothing is faxed in part: one bad document refuse
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from gateway.errors import Cause, PermanentError
 from gateway.mail.mime import MESSAGES, Container
-from gateway.mail.sniff import FAXABLE, PICTURES, Kind, describe, picture_size, sniff
+from gateway.mail.sniff import (
+    FAXABLE,
+    PICTURES,
+    WEB_PAGE,
+    Kind,
+    describe,
+    is_text,
+    picture_size,
+    sniff,
+)
 
 TINY = 100  # pixels: what is smaller both ways is a logo or a counter
 _LABELS = {
@@ -62,6 +72,11 @@ _LEFT_OUT_ENDINGS = {
 }
 _ENCRYPTED = ("application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted")
 
+_FIELDS_OF_PARTS = re.compile(rb"(?im)^content-(type|transfer-encoding|disposition)[ \t]*:")
+_PRINTED = frozenset(  # attached texts that are pages as they are
+    {"plain text", "JSON data", "an XML file", "a script", "a calendar entry", "an address card"}
+)
+
 
 class Fate(StrEnum):
     DOCUMENT = "document"  # becomes pages
@@ -110,12 +125,10 @@ def fate(raw: Raw, cited: frozenset[str]) -> tuple[Fate, Kind, str]:
         return Fate.LEFT_OUT, kind, why
     if kind in FAXABLE:
         return Fate.DOCUMENT, kind, ""
-    if not raw.is_attachment and _is_readable(raw):
-        if raw.declared == "text/html":
-            return Fate.HTML, Kind.TEXT, ""
-        if _is_text(raw):
-            return Fate.BODY, Kind.TEXT, ""
-    if raw.declared == "text/plain" and not _believed(raw) and _is_readable(raw):
+    if not raw.is_attachment and _is_text(raw) and is_text(raw.head):
+        is_page = raw.declared == "text/html" or describe(raw.head) == WEB_PAGE
+        return Fate.HTML if is_page else Fate.BODY, Kind.TEXT, ""
+    if raw.declared == "text/plain" and describe(raw.head) in _PRINTED and not _believed(raw):
         return Fate.DOCUMENT, Kind.TEXT, ""
     raise PermanentError(_unfit(raw, kind), Cause.MEDIA)
 
@@ -126,10 +139,6 @@ def _kind(raw: Raw) -> Kind:
     if kind is Kind.PDF and is_text and not raw.head.startswith(b"%PDF-"):
         return Kind.OTHER  # somebody writes about PDF
     return kind
-
-
-def _is_readable(raw: Raw) -> bool:
-    return not raw.head or describe(raw.head) != "data of an unknown kind"
 
 
 def _believed(raw: Raw) -> str:
@@ -157,7 +166,8 @@ def _left_out(raw: Raw, kind: Kind, cited: frozenset[str]) -> str:
     inside = raw.containers[-1].type if raw.containers else ""
     if inside == "multipart/alternative" and raw.declared not in ("text/plain", "text/html"):
         return "another version of the mail's text"
-    return "it is empty" if kind is Kind.EMPTY and not raw.name and not _is_text(raw) else ""
+    is_body = _is_text(raw) and not raw.is_attachment
+    return "it is empty" if kind is Kind.EMPTY and not raw.name and not is_body else ""
 
 
 def _is_text(raw: Raw) -> bool:
@@ -202,11 +212,16 @@ def _refuse_closed(raw: Raw) -> None:
             "(message/partial) in the sending device and send it again.",
             Cause.MEDIA,
         )
-    if raw.inside("multipart/encrypted") or raw.declared in _ENCRYPTED:
+    if raw.inside("multipart/encrypted") or raw.declared in _ENCRYPTED or raw.ending == "p7m":
         signed = raw.parameters.get("smime-type", "").lower() == "signed-data"
         what = "signed in a way that hides its content" if signed else "encrypted"
         raise PermanentError(
             f"The mail is {what}. Please send it as an ordinary mail.", Cause.MEDIA
+        )
+    if raw.declared.startswith("multipart/") and _FIELDS_OF_PARTS.search(raw.head):
+        raise PermanentError(
+            "The mail is damaged: nobody can tell where its parts begin. Please send it again.",
+            Cause.MEDIA,
         )
     if raw.declared == "message/external-body":
         raise PermanentError(

@@ -7,6 +7,7 @@ few functions do less (RFC 5322 unfolding, RFC 2045 parameters, RFC 2047 words, 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
 from itertools import islice
 from urllib.parse import unquote_to_bytes
@@ -15,24 +16,32 @@ LONGEST_VALUE = 8000  # characters of one field that are looked at
 MOST_WORDS = 200  # encoded words in it
 MOST_PARAMETERS = 50
 FILE_NAME = 200
-_FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]|\r?\n[ \t]|\r(?!\n))*)")
-_WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?\s]*)\?=(\s+(?==\?))?")
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_FIELD = re.compile(rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]|\r?\n[ \t]|\r(?!\n))*)")
+_WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
 _PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""", re.DOTALL)
 _CHARSETS = re.compile(  # real ones of mail; not idna, unicode_escape and other traps
-    r"(us-)?ascii|utf-?(7|8|8-sig|16|16-?[bl]e|32)|(iso-?8859|latin)-?\d{1,2}(-[ei])?|"
-    r"(windows|cp|ibm|x-cp)-?\d{3,4}|koi8-?[rut]|gb(2312|k|18030)|big5(-?hkscs)?|"
-    r"(x-)?(shift_?jis|sjis|euc-?(jp|kr|cn)|mac-?roman)|ks_c_5601-1987|iso-2022-(jp|kr)(-\d)?|"
-    r"tis-620|hz-gb-2312|macintosh"
+    r"utf-?(7|8|8-sig|16|16-?[bl]e|32)|(iso-?8859|latin)-?\d{1,2}|(windows|cp|ibm)-?\d{3,4}|"
+    r"koi8-?[rut]|gb18030|big5(-?hkscs)?|euc-?(jp|cn)|iso-2022-(jp|kr)(-\d)?|mac-?roman|macintosh"
 )
+_MEANT = {  # what mail programs write when they are told to write that (WHATWG Encoding)
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1"), "cp1252"),
+    **dict.fromkeys(("iso-8859-8-i", "iso-8859-8-e"), "iso-8859-8"),
+    **dict.fromkeys(("iso-8859-11", "tis-620"), "cp874"),
+    **dict.fromkeys(("shift-jis", "shiftjis", "sjis", "windows-31j"), "cp932"),
+    **dict.fromkeys(("ks-c-5601-1987", "ks-c-5601", "euc-kr", "euckr"), "cp949"),
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
+    "iso-8859-9": "cp1254",
+    "hz-gb-2312": "hz",
+}
 
 
 def fields(head: bytes) -> list[tuple[str, str]]:
     """All fields of a header block in order: name in lower case, unfolded raw value."""
     found = []
     for match in _FIELD.finditer(head):
-        if match.start() == 0 or head[match.start() - 1] == 0x0A:
-            value = re.sub(rb"\r?\n|\r", b" ", match[2])[:LONGEST_VALUE].strip()
-            found.append((match[1].decode("ascii").lower(), decode(value, "utf-8")))
+        value = re.sub(rb"\r?\n|\r", b" ", match[2])[:LONGEST_VALUE].strip()
+        found.append((match[1].decode("ascii").lower(), decode(value, "utf-8")))
     return found
 
 
@@ -48,14 +57,20 @@ def clean(text: str, most: int = 200) -> str:
 
 def decode(content: bytes, charset: str) -> str:
     """Text in a charset that strangers named; never fails."""
-    name = charset.strip().strip("\"'").lower()
-    if name in ("ascii", "us-ascii", "") or not _CHARSETS.fullmatch(name):
-        name = "utf-8"
-    name = {"ks_c_5601-1987": "cp949", "hz-gb-2312": "hz", "gb2312": "gbk"}.get(name, name)
-    try:
-        return content.decode(name)
-    except (UnicodeError, LookupError):
-        pass
+    name = charset.strip(" \t\"'").lower().replace("_", "-").removeprefix("x-")
+    name = _MEANT.get(name) or (name if _CHARSETS.fullmatch(name) else "utf-8")
+    for codec in (name, "utf-8"):
+        with contextlib.suppress(UnicodeError, LookupError):
+            return content.decode(codec)
+    return _nearly(content, name)
+
+
+def _nearly(content: bytes, name: str) -> str:
+    """A few bytes are wrong; when most are, it is not the charset that it is called."""
+    with contextlib.suppress(UnicodeError, LookupError):
+        text = content.decode(name, errors="replace")
+        if text.count("\ufffd") * 2 <= len(_ASCII.sub("", text)):
+            return text
     return content.decode("cp1252", errors="replace")
 
 
@@ -106,8 +121,8 @@ def _unquoted(text: str) -> str:
 def _piece(name: str, text: str) -> tuple[int, bool, str]:
     """`file*2*` → second piece, percent-encoded."""
     steps = name.split("*")
-    number = int(steps[1]) if steps[1].isascii() and steps[1][:4].isdigit() else 0
-    return min(number, 1000), name.endswith("*"), text
+    number = int(steps[1]) if steps[1].isascii() and steps[1].isdigit() else 0
+    return number, name.endswith("*"), text
 
 
 def _pieced(pieces: list[tuple[int, bool, str]]) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from gateway.errors import Cause, PermanentError
 from gateway.mail import headers, mime, plain
@@ -23,6 +24,16 @@ from gateway.mail.transfer import write_decoded
 LONGEST_TEXT = 600_000  # characters: more than 200 pages
 LARGEST_BODY = 16 << 20  # bytes of one text part, markup and pictures in it included
 _CITED = re.compile(rb"""(?i)\bcid:([^"'\s<>)]{1,300})""")
+_NOT_FOR_READERS = (
+    (
+        re.compile(r"(?m)^-----BEGIN PGP MESSAGE-----$"),
+        "The mail is encrypted. Please send it as an ordinary mail.",
+    ),
+    (
+        re.compile(r"(?m)^begin [0-7]{3,4} .{1,200}\nM[ -`]{56,60}$"),
+        "The mail holds a file inside its text (uuencode); please attach the file instead.",
+    ),
+)
 _EXCHANGE_TEXT = re.compile(r"ATT\d{5}\.(txt|html?)")  # text after an attachment, as it names it
 _ADDRESS = re.compile(r"<?([^\s<>\"(),:;]{1,100}@[^\s<>\"(),:;]{1,200})>?")
 
@@ -64,8 +75,7 @@ class _Pile:
     """The parts of a mail, sorted."""
 
     documents: list[Part] = field(default_factory=list)
-    bodies: list[Raw] = field(default_factory=list)
-    pages: list[Raw] = field(default_factory=list)  # HTML
+    texts: list[tuple[Fate, Raw]] = field(default_factory=list)  # plain or HTML
     skipped: list[str] = field(default_factory=list)
 
 
@@ -146,10 +156,8 @@ def _sort(parts: list[Raw]) -> _Pile:
                 pile.documents.append(
                     Part(raw.index, raw.name, raw.declared, kind, raw.size, raw.path, charset)
                 )
-            case Fate.BODY:
-                pile.bodies.append(raw)
-            case Fate.HTML:
-                pile.pages.append(raw)
+            case Fate.BODY | Fate.HTML:
+                pile.texts.append((what, raw))
             case Fate.LEFT_OUT:
                 pile.skipped.append(f"{raw.title}: {why}")
     return pile
@@ -161,27 +169,47 @@ def _cited(parts: list[Raw]) -> frozenset[str]:
     for raw in parts:
         if raw.declared == "text/html" and raw.size <= LARGEST_BODY:
             found = _CITED.findall(raw.path.read_bytes())
-            cited.update(one.decode("latin-1") for one in found)
+            cited.update(unquote(one.decode("latin-1")) for one in found)
     return frozenset(cited)
 
 
 def _text(pile: _Pile) -> str:
-    """The plain text; where there is none, what the HTML says."""
-    text = "\n\n".join(
-        said
-        for raw in pile.bodies
-        if (said := plain.text_of(_content(raw), raw.parameters).strip())
-    )
-    if text:
-        pile.skipped.extend(
-            f"{raw.name or 'HTML version of the text'}: the plain text is used"
-            for raw in pile.pages
-        )
-    else:
-        text = "\n\n".join(plain.text_of_html(_content(raw), raw.parameters) for raw in pile.pages)
+    """All texts in the order of the mail, without the HTML that only says the same again."""
+    plain_texts = {
+        raw.index: plain.text_of(_content(raw), raw.parameters).strip()
+        for what, raw in pile.texts
+        if what is Fate.BODY
+    }
+    told = {at for _, raw in pile.texts if plain_texts.get(raw.index) for at in _branches(raw)}
+    said = []
+    for what, raw in pile.texts:
+        if what is Fate.BODY:
+            said.append(plain_texts[raw.index])
+        elif _is_told(raw, told):
+            pile.skipped.append(f"{raw.name or 'HTML version of the text'}: the plain text is used")
+        else:
+            said.append(plain.text_of_html(_content(raw), raw.parameters))
+    text = "\n\n".join(one for one in said if one)
     if len(text) > LONGEST_TEXT:
         raise PermanentError("The text of the mail is too long for a fax.", Cause.LIMIT)
+    for trace, why in _NOT_FOR_READERS:
+        if trace.search(text):
+            raise PermanentError(why, Cause.MEDIA)
     return text
+
+
+def _branches(raw: Raw) -> Iterator[tuple[int, int]]:
+    """The alternatives (RFC 2046 §5.1.4) that it is in, and which of their branches it is on."""
+    steps = [*(container.start for container in raw.containers[1:]), -raw.index]
+    for container, branch in zip(raw.containers, steps, strict=False):
+        if container.type == "multipart/alternative":
+            yield container.start, branch
+
+
+def _is_told(page: Raw, told: set[tuple[int, int]]) -> bool:
+    """Another branch of its alternatives says it as plain text."""
+    mine = dict(_branches(page))
+    return any(mine.get(start, branch) != branch for start, branch in told)
 
 
 def _content(raw: Raw) -> bytes:

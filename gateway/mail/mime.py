@@ -145,7 +145,7 @@ def _leave(walk: _Walk, position: int) -> tuple[int, int | None]:
         depth, closes = found
         end = _before(walk.data, line.start()) if end is None else end
         walk.filled.add(walk.open[depth].start)
-        del walk.open[depth if closes else depth + 1 :]
+        del walk.open[depth + 1 :]  # also when it closes: some mails go on after that
         if not closes:
             return end, _count(walk, line.end() + 1)
     walk.open.clear()

@@ -13,6 +13,7 @@ from gateway.mail import headers, mime
 
 MOST_HOPS = 50  # Received fields
 OUR_MARK = "x-fax-gateway"  # on every mail that we send
+_COMMENT = re.compile(r"[;(]")
 _MESSAGE_ID = re.compile(r"<[!#-;=?A-~]{1,200}@[!#-;=?A-~]{1,200}>")
 
 
@@ -36,7 +37,7 @@ def scan(data: mime.Data) -> Scan:
     except mime.TooComplexError:
         end = mime.HEADER_BYTES
     found = headers.fields(data[:end])
-    message_id = _MESSAGE_ID.fullmatch(headers.first(found, "message-id"))
+    message_id = _MESSAGE_ID.search(headers.first(found, "message-id"))
     return Scan(
         auto=_auto(found),
         loop=_loop(found),
@@ -57,7 +58,7 @@ def _complexity(data: mime.Data) -> str:
 
 
 def _auto(found: list[tuple[str, str]]) -> str:
-    submitted = headers.first(found, "auto-submitted").partition(";")[0].strip().lower()
+    submitted = _COMMENT.split(headers.first(found, "auto-submitted"))[0].strip().lower()
     if submitted not in ("", "no"):
         return headers.clean(f"Auto-Submitted: {submitted}")
     precedence = headers.first(found, "precedence").lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+WEB_PAGE = "a web page (HTML)"
 PDF_WITHIN = 1024  # Acrobat's rule: junk may stand before the header
 
 
@@ -55,8 +56,8 @@ _OFFICE = (
     (b"application/vnd.oasis.opendocument", "an OpenDocument file"),
 )
 _TEXTS = (
-    (b"<!doctype html", "a web page (HTML)"),
-    (b"<html", "a web page (HTML)"),
+    (b"<!doctype html", WEB_PAGE),
+    (b"<html", WEB_PAGE),
     (b"<?xml", "an XML file"),
     (b"{", "JSON data"),
     (b"begin:vcalendar", "a calendar entry"),
@@ -72,6 +73,12 @@ def sniff(head: bytes) -> Kind:
 def describe(head: bytes) -> str:
     """The same for people: "a Word file"."""
     return _look(head)[1]
+
+
+def is_text(head: bytes) -> bool:
+    """No NUL and few controls: a person could read it, or a program as source."""
+    controls = sum(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in head[:1024])
+    return b"\0" not in head and controls <= len(head[:1024]) // 20
 
 
 def _look(head: bytes) -> tuple[Kind, str]:
@@ -105,12 +112,7 @@ def _text(head: bytes) -> str:
     for mark, words in _TEXTS:
         if start.startswith(mark):
             return words
-    return "data of an unknown kind" if b"\0" in head or _binary(head) else "plain text"
-
-
-def _binary(head: bytes) -> bool:
-    controls = sum(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in head[:1024])
-    return controls > len(head[:1024]) // 20
+    return "plain text" if is_text(head) else "data of an unknown kind"
 
 
 def picture_size(content: bytes) -> tuple[int, int]:
