@@ -33,16 +33,20 @@ class Committer(Generic[Work, Result]):
         self._queue: queue.SimpleQueue[tuple[Work, asyncio.Future[Result]] | None] = (
             queue.SimpleQueue()
         )
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     async def __call__(self, work: Work) -> Result:
+        if self._closed:  # nobody would ever answer
+            raise RuntimeError(f"the {self._thread.name} is closed")
         done: asyncio.Future[Result] = self.loop.create_future()
         self._queue.put((work, done))
         return await done
 
     async def close(self) -> None:
         """Finish what was handed in, then end the thread."""
+        self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 

@@ -7,6 +7,7 @@ acknowledged, so it is set aside for a week and then removed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import structlog
 
 from gateway.model import Direction, Fax, State
 from gateway.spool import Spool
-from gateway.store import Store
+from gateway.store import Store, StoreError
 
 log = structlog.get_logger()
 
@@ -37,9 +38,12 @@ class Retention:
 async def keep_house(store: Store, spool: Spool, retention: Retention, stop: asyncio.Event) -> None:
     """Sweep and purge now and every hour until `stop`."""
     while not stop.is_set():
-        await store.clamp(time.time() + FURTHEST)
-        await sweep(store, spool, time.time())
-        await purge(store, spool, retention, time.time())
+        try:
+            await store.clamp(time.time() + FURTHEST)
+            await sweep(store, spool, time.time())
+            await purge(store, spool, retention, time.time())
+        except (StoreError, OSError) as error:  # a full disk ends by itself, we must not
+            log.error("housekeeping_failed", error=str(error))  # noqa: TRY400 - no bug
         try:
             async with asyncio.timeout(HOURLY):
                 await stop.wait()
@@ -48,25 +52,15 @@ async def keep_house(store: Store, spool: Spool, retention: Retention, stop: asy
 
 
 async def sweep(store: Store, spool: Spool, now: float) -> list[str]:
-    """Set files without a fax aside; returns their names."""
-    known = await store.ids()
-    aside = spool.root / "orphans"
+    """Set files without a fax aside; returns their names.
 
-    def move() -> list[str]:
-        aside.mkdir(mode=0o700, exist_ok=True)
-        orphans = [
-            path
-            for path in spool.kept()
-            if path.name.partition(".")[0] not in known and _age(path, now) > ORPHAN_AGE
-        ]
-        for path in orphans:
-            path.rename(aside / path.name)
-        for path in aside.iterdir():
-            if _age(path, now) > QUARANTINE:
-                path.unlink()
-        return [path.name for path in orphans]
-
-    names = await asyncio.to_thread(move)
+    Files first, then faxes: a fax that is taken meanwhile is known when it is asked for.
+    """
+    old = await asyncio.to_thread(_older, spool, now - ORPHAN_AGE)
+    known = await store.known({_fax(path) for path in old})
+    orphans = [path for path in old if _fax(path) not in known]
+    await asyncio.to_thread(_set_aside, orphans, spool.root / "orphans", now)
+    names = [path.name for path in orphans]
     if names:
         log.warning("orphans_set_aside", files=names[:20], count=len(names))
     return names
@@ -75,10 +69,9 @@ async def sweep(store: Store, spool: Spool, now: float) -> list[str]:
 async def purge(store: Store, spool: Spool, retention: Retention, now: float) -> int:
     """Remove the documents of faxes closed long enough; returns of how many."""
     shortest = min(retention.sent, retention.failed, retention.received)
-    files = await asyncio.to_thread(spool.kept)
-    old = {path.name.partition(".")[0] for path in files if _age(path, now) > shortest}
+    old = await asyncio.to_thread(_older, spool, now - shortest)
     count = 0
-    for name in sorted(old):
+    for name in sorted({_fax(path) for path in old}):
         fax = await store.get(name)
         if fax and fax.state is State.CLOSED and now - fax.since > _keep(fax, retention):
             await spool.drop(fax.id)
@@ -88,11 +81,31 @@ async def purge(store: Store, spool: Spool, retention: Retention, now: float) ->
     return count
 
 
+def _older(spool: Spool, than: float) -> list[Path]:
+    """Durable files written before then. One that goes meanwhile is somebody's business."""
+    found = []
+    for path in spool.kept():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < than:
+                found.append(path)
+    return found
+
+
+def _set_aside(orphans: list[Path], aside: Path, now: float) -> None:
+    aside.mkdir(mode=0o700, exist_ok=True)
+    for path in orphans:
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(aside / path.name)
+    for path in aside.iterdir():
+        if now - path.stat().st_mtime > QUARANTINE:
+            path.unlink()
+
+
+def _fax(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
 def _keep(fax: Fax, retention: Retention) -> float:
     if fax.direction is Direction.INBOUND:
         return retention.received
     return retention.failed if fax.cause else retention.sent
-
-
-def _age(path: Path, now: float) -> float:
-    return now - path.stat().st_mtime

@@ -61,9 +61,9 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()  # the child works in another directory
-        self.incoming = root / "incoming"  # parts being written; emptied at every start
+        self.incoming = self.root / "incoming"  # parts being written; emptied at every start
         self.broken = asyncio.Event()  # set by a failed fsync: the process must end
-        self._kept = root / "spool"
+        self._kept = self.root / "spool"
         self._lock = -1
 
     async def open(self) -> None:
@@ -131,7 +131,7 @@ class Spool:
                     self._break()
         try:
             sync_directory(self._kept)
-        except OSError:
+        except FsyncError:  # not any error: a lack of descriptors passes
             self._break()
             raise
         return outcomes

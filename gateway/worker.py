@@ -22,10 +22,14 @@ from gateway.store import HELD, Change, Store, StoreError, Where
 
 log = structlog.get_logger()
 
+_PASSING = TransientError | UncertainError | TimeoutError | StoreError
+
 Work = Callable[[list[Fax]], Awaitable[Sequence[Fax]]]
 Clock = Callable[[], float]
 
 BUG_TRIES = 3  # an unforeseen error is ours: twice more, then a person must look
+LEAST = 1800.0  # s of real trying before a fax is too old, however late it is (P12)
+SLICE = 500  # faxes in one transaction: mails wait behind it
 STORE_PAUSE = 5.0  # s between tries of a store that takes nothing
 LONGEST_REST = 30.0  # s; a lost ring or a moved clock costs no more than this
 _LEASE_MARGIN = 30.0  # s beyond the room's limit: a lease must outlive its work
@@ -96,19 +100,25 @@ async def _work(room: Room, faxes: list[Fax], clock: Clock) -> Sequence[Fax]:
     try:
         async with asyncio.timeout(room.limit):
             return await room.work(faxes)
-    except Exception as error:
-        expected = isinstance(
-            error, TransientError | UncertainError | PermanentError | TimeoutError
-        )
-        log.warning("fax_not_moved", error=repr(error), exc_info=None if expected else error)
-        return [after_error(error, fax, room, clock()) for fax in faxes]
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():  # we are to end
+            raise
+        return _after(UncertainError(f"a library gave up: {error!r}"), faxes, room, clock)
+    except Exception as error:  # noqa: BLE001 - after_error knows what to do with each
+        return _after(error, faxes, room, clock)
+
+
+def _after(error: Exception, faxes: list[Fax], room: Room, clock: Clock) -> Sequence[Fax]:
+    expected = isinstance(error, PermanentError | _PASSING)
+    log.warning("fax_not_moved", error=repr(error), exc_info=None if expected else error)
+    return [after_error(error, fax, room, clock()) for fax in faxes]
 
 
 def after_error(error: Exception, fax: Fax, room: Room, now: float) -> Fax:
     """The whole error policy: what becomes of a fax whose room raised."""
-    old = now - fax.since > room.life
-    passing = isinstance(error, TransientError | UncertainError | TimeoutError)
-    over = old if passing else fax.attempts >= BUG_TRIES
+    old = now - fax.since > room.life and tried(room, fax.attempts) >= min(room.life / 2, LEAST)
+    over = old if isinstance(error, _PASSING) else fax.attempts >= BUG_TRIES
     fails = room.give_up == "fail"
     match error:
         case PermanentError() if fails:
@@ -125,8 +135,16 @@ def after_error(error: Exception, fax: Fax, room: Room, now: float) -> Fax:
 
 def backoff(room: Room, attempts: int) -> float:
     """Seconds until the next try: doubling, with jitter so that faxes do not march in step."""
-    wait = min(room.longest_wait, room.first_wait * 2.0 ** min(attempts - 1, 30))
-    return wait * random.uniform(0.7, 1.3)
+    return _wait(room, attempts) * random.uniform(0.7, 1.3)
+
+
+def tried(room: Room, attempts: int) -> float:
+    """Seconds that so many tries took, by their waits: a clock that jumped makes no fax old."""
+    return sum(_wait(room, number) for number in range(1, min(attempts, 1000)))
+
+
+def _wait(room: Room, attempts: int) -> float:
+    return min(room.longest_wait, room.first_wait * 2.0 ** min(attempts - 1, 30))
 
 
 def _changes(before: Sequence[Fax], after: Sequence[Fax]) -> list[Change]:
@@ -149,17 +167,19 @@ def _changes(before: Sequence[Fax], after: Sequence[Fax]) -> list[Change]:
 
 async def _save(store: Store, changes: list[Change], clock: Clock) -> None:
     """Keep it, however long that takes: the work is done and must not be done again."""
-    while True:
+    left = list(changes)
+    while left:
+        some = left[:SLICE]
         try:
-            saved = await store.save(changes, now=clock())
+            saved = await store.save(some, now=clock())
         except StoreError as error:
             log.error("store_failed", error=str(error))  # noqa: TRY400 - no bug
             await asyncio.sleep(STORE_PAUSE)
             continue
-        lost = [change.fax.id for change in changes if change.fax.id not in saved]
+        lost = [change.fax.id for change in some if change.fax.id not in saved]
         if lost:
             log.warning("lease_lost", faxes=lost)
-        return
+        left = left[SLICE:]
 
 
 async def _rest(bell: asyncio.Event, longest: float) -> None:

@@ -6,17 +6,17 @@ The provider's list is the truth. An unknown word means it is still working, a m
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from gateway.errors import Cause, PermanentError, TransientError, UncertainError
-from gateway.model import Fax, State
+from gateway.model import Fax
 from gateway.provider import Outbox, Phase, Sent, by_id
 
 log = structlog.get_logger()
@@ -24,8 +24,11 @@ log = structlog.get_logger()
 STUCK = 6 * 3600.0  # s without a final word: a person must look
 MISSES = 13  # passes in which a fax was in no list, a minute apart, until it counts as lost
 MISS_WAIT = 60.0
-ASKED_A_PASS = 5  # delivered faxes whose details (time on the line) are asked for in one pass
-MARGIN = 3600.0  # s before the oldest open fax from which on the list is asked for
+ASKED_A_PASS = 20  # faxes whose details are asked for in one pass
+ANSWER_WAIT = 20.0  # s for each
+BREATH = 200  # faxes between two breaths of the loop
+MARGIN = 2 * 86400.0  # s before the oldest open fax from which on the list is asked for: an upload
+# may be bound hours after it began, and a clock may be put back by a day
 _STEPS = ((120.0, 1), (600.0, 2), (3600.0, 4))  # age of the youngest open fax → × interval
 _SLOWEST = 20  # × interval, for older ones
 
@@ -34,6 +37,31 @@ _CAUSES = (
     (Cause.NO_ANSWER, r"no.?answer|no.?user|timed? ?out waiting|\b480\b"),
     (Cause.NUMBER, r"invalid (fax )?number|unallocated|not (a|in) (fax|service)"),
 )
+
+
+@dataclass
+class _Questions:
+    """The details that one pass may ask for: few, and none more after one went unanswered."""
+
+    provider: Outbox
+    left: int = ASKED_A_PASS
+    mute: bool = False
+
+    @property
+    def for_later(self) -> bool:
+        """Whether a question is better asked in the next pass: a mute provider answers no more."""
+        return not self.left and not self.mute
+
+    async def details(self, provider_id: str) -> Sent | None:
+        if self.mute or not self.left:
+            return None
+        self.left -= 1
+        try:
+            async with asyncio.timeout(ANSWER_WAIT):
+                return await self.provider.details(provider_id)
+        except (TransientError, UncertainError, PermanentError, TimeoutError):
+            self.mute = True
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,62 +74,61 @@ class Track:
     witness: Callable[[str], Awaitable[None]] | None = None  # told of a fax listed while at work
 
     async def __call__(self, faxes: list[Fax]) -> Sequence[Fax]:
-        listed = await self.provider.sent(min(fax.since for fax in faxes) - MARGIN)
-        rows = by_id(listed)
+        try:
+            listed = await self.provider.sent(min(fax.since for fax in faxes) - MARGIN)
+        except PermanentError as error:  # of the question, not of the faxes
+            raise UncertainError(f"the provider's list cannot be had: {error}") from error
+        rows, asks = by_id(listed), _Questions(self.provider)
         next_look = self.clock() + self._wait(faxes)
-        after = [await self._alone(fax, rows.get(fax.provider_id), next_look) for fax in faxes]
-        after = await self._timed(after)
+        after = []
+        for at, fax in enumerate(faxes):
+            if at % BREATH == 0:
+                await asyncio.sleep(0)  # thousands of faxes must not keep the loop
+            after.append(await self._alone(fax, rows.get(fax.provider_id), next_look, asks))
         at_work = (row.id for row in listed if row.phase is Phase.WORKING)
         mine = {fax.provider_id for fax in faxes}
         if self.witness and (shown := next((one for one in at_work if one in mine), "")):
             await self.witness(shown)
         return after
 
-    async def _alone(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:
+    async def _alone(self, fax: Fax, row: Sent | None, next_look: float, asks: _Questions) -> Fax:
         """One fax of a pass: whatever is wrong with it never keeps the others waiting."""
         try:
-            return await self._moved(fax, row, next_look)
+            return await self._moved(fax, row, next_look, asks)
         except Exception as error:
             log.exception("fax_not_moved", fax=fax.id)
             return fax.hold(f"its status cannot be understood: {error!r}")
 
-    async def _moved(self, fax: Fax, row: Sent | None, next_look: float) -> Fax:
+    async def _moved(self, fax: Fax, row: Sent | None, next_look: float, asks: _Questions) -> Fax:
         if row is None and fax.misses + 1 in (3, 6, MISSES):
-            row = await self._details(fax.provider_id)
+            if asks.for_later:
+                return fax.later(next_look)  # this pass is no proof: nobody was asked
+            row = await asks.details(fax.provider_id)
         if row is None:
             return self._missed(fax, next_look)
         match row.phase:
             case Phase.DELIVERED:
-                return fax.delivered(pages=row.pages or fax.pages, duration=row.duration)
+                return await self._delivered(fax, row, asks)
             case Phase.FAILED:
-                return await self._failed(fax, row)
-        if self.clock() - fax.since > STUCK:
+                return await self._failed(fax, row, asks)
+        if self.clock() - max(fax.since, row.created_at) > STUCK:  # both clocks say so
             return fax.hold(
                 f"the provider has not finished it in {STUCK / 3600:.0f} hours (it says "
                 f"{row.word!r}); it may still be sent"
             )
         return fax.later(next_look, misses=0, trouble="")
 
-    async def _timed(self, faxes: list[Fax]) -> list[Fax]:
+    async def _delivered(self, fax: Fax, row: Sent, asks: _Questions) -> Fax:
         """Lists seldom tell the time on the line: ask once for it, as far as the budget allows."""
-        asked = 0
-        for at, fax in enumerate(faxes):
-            if fax.state is State.DELIVERED and not fax.duration and asked < ASKED_A_PASS:
-                asked += 1
-                row = await self._details(fax.provider_id)
-                faxes[at] = replace(fax, duration=row.duration) if row else fax
-        return faxes
+        told = row if row.duration else await asks.details(fax.provider_id) or row
+        return fax.delivered(pages=row.pages or fax.pages, duration=told.duration)
 
-    async def _details(self, provider_id: str) -> Sent | None:
-        """More than the list tells, where the provider answers; it is never worth a second try."""
-        with contextlib.suppress(TransientError, UncertainError, PermanentError):
-            return await self.provider.details(provider_id)
-        return None
-
-    async def _failed(self, fax: Fax, row: Sent) -> Fax:
-        """A list row seldom says why: ask once for the details."""
+    async def _failed(self, fax: Fax, row: Sent, asks: _Questions) -> Fax:
+        """A list row seldom says why: ask once for the details, in a later pass when it must be."""
         if not row.reason:
-            row = await self._details(row.id) or row
+            if asks.for_later:
+                return fax.later(self.clock(), misses=0)
+            row = await asks.details(row.id) or row
         cause = next(
             (c for c, words in _CAUSES if re.search(words, row.reason, re.IGNORECASE)), Cause.LINE
         )

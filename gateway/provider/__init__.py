@@ -26,7 +26,7 @@ class Phase(StrEnum):
 class Sent:
     """One outbound fax as the provider tells of it; 0 and "" where it does not say."""
 
-    id: str
+    id: str  # "" = the row names none that can be used
     phase: Phase
     word: str  # the provider's own status word
     to_number: str = ""
@@ -102,7 +102,17 @@ def same_number(one: str, other: str) -> bool:
     return a == b or (min(len(a), len(b)) >= 10 and a[-10:] == b[-10:])
 
 
+def spellings(fax_id: str) -> tuple[str, ...]:
+    """An id, and what it was before it grew a month prefix (`YYYYMM-id`) at its end."""
+    return (fax_id, fax_id[7:]) if re.match(r"\d{6}-.", fax_id) else (fax_id,)
+
+
 def by_id(listed: Collection[Sent]) -> dict[str, Sent]:
-    """Rows by id; also by what it was before it grew a month prefix (`YYYYMM-id`) at its end."""
-    rows = {row.id[7:]: row for row in listed if re.match(r"\d{6}-.", row.id)}
-    return rows | {row.id: row for row in listed}
+    """Rows by every spelling of their id. Of two rows for one fax the one with the last word."""
+    rows: dict[str, Sent] = {}
+    for row in listed:
+        for fax_id in spellings(row.id):
+            known = rows.get(fax_id)
+            if fax_id and (known is None or known.phase is Phase.WORKING):
+                rows[fax_id] = row
+    return rows

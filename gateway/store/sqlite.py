@@ -65,7 +65,10 @@ class Sqlite:
 
     async def read(self, unit: Unit[T]) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, run, self._reader, unit)
+        try:
+            return await loop.run_in_executor(self._readers, run, self._reader, unit)
+        except sqlite3.OperationalError as error:
+            raise StoreError(str(error)) from error
 
     def _commit(self, batch: list[Unit[Any]]) -> list[Any]:
         self._writer.execute("BEGIN IMMEDIATE")
@@ -142,14 +145,15 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    path.touch(0o600)  # before SQLite makes it, and its -wal like it, for everybody to read
     connection = sqlite3.connect(
         path, timeout=_BUSY, isolation_level=None, check_same_thread=False, cached_statements=512
     )
     connection.row_factory = _row
+    path.chmod(0o600)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    path.chmod(0o600)
     return connection
 
 

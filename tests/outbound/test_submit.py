@@ -12,7 +12,7 @@ from gateway.errors import PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
 from gateway.outbound.submit import ABSENT_LOOKS, Submit
 from gateway.provider import Phase, Sent
-from gateway.spool import Spool
+from gateway.spool import Kind, Spool
 from gateway.store import Store
 from gateway.worker import Room, one, step
 from tests.conftest import Clock
@@ -73,6 +73,9 @@ class Desk:
 
     async def add(self, **facts: object) -> Fax:
         fax = outbound(State.PREPARED, since=self.clock(), **facts)
+        part = self.spool.part()
+        part.write_bytes(b"%PDF-1.7 pages")
+        await self.spool.keep(part, [(fax.id, Kind.DOCUMENT)])
         await self.store.add([fax], now=self.clock())
         return fax
 
@@ -80,6 +83,10 @@ class Desk:
         work = Submit(self.provider, self.store, self.spool, clock=self.clock)
         room = Room("submit", State.PREPARED, one(work), give_up="fail")
         await step(room, self.store, self.clock)
+
+    async def restart(self) -> None:
+        await self.store.close()
+        await self.store.open()
 
     async def after(self, fax: Fax) -> Fax:
         found = await self.store.get(fax.id)
@@ -152,6 +159,7 @@ async def test_taken_but_the_answer_was_lost(desk: Desk, how: BaseException) -> 
     try:
         await desk.step()
     except PowerCutError:
+        await desk.restart()
         desk.clock.advance(3600)
     desk.provider.answer = lambda fax_id: fax_id
     after = await desk.wait_out(fax)
@@ -236,7 +244,7 @@ async def test_no_list_to_look_in_is_never_a_failure(desk: Desk) -> None:
         ({"to_number": NUMBER.removeprefix("+1")}, True),
         ({"to_number": "+14155550111"}, False),
         ({"from_number": "+14155550111"}, False),
-        ({"created_at": 0.0}, True),
+        ({"created_at": 0.0}, False),
         ({"created_at": -61.0}, False),
         ({"created_at": 121.0}, False),
         ({"pages": 3}, True),

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.model import State
-from gateway.store import RESEND_WINDOW, Change, Store
-from gateway.store.sqlite import SchemaError, Unit
+from gateway.errors import Cause
+from gateway.model import Fax, State
+from gateway.store import DEATHS, HELD, RESEND_WINDOW, Change, Store, StoreError, queries, units
+from gateway.store.sqlite import SchemaError, Unit, _connect, migrate, open_read_only
 from tests.make import inbound, outbound
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +126,7 @@ async def test_one_unknown_upload_between_two_numbers(store: Store) -> None:
     assert await store.begin_attempt(elsewhere, now=NOW)
     await store.end_attempt(attempt, "accepted", now=NOW, provider_id="p1")
     assert await store.begin_attempt(other, now=NOW)
-    assert await store.bound(NOW - 1) == {"p1"}
+    assert await store.bound(["p1", "p2"]) == {"p1"}
     assert [a.outcome for a in await store.attempts(one.id)] == ["accepted"]
 
 
@@ -164,3 +170,287 @@ async def test_durable_settings(store: Store) -> None:
         return tuple(answers)
 
     assert await store._db.read(pragmas()) == ("wal", 2, 1)
+
+
+def doubt(store: Store, fax: Fax) -> Awaitable[list[str]]:
+    async def outcomes() -> list[str]:
+        return [attempt.outcome for attempt in await store.attempts(fax.id)]
+
+    return outcomes()
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (lambda fax: fax.submitted("p1"), "accepted"),
+        (lambda fax: fax.hold("why"), "unknown"),
+        (lambda fax: fax.failed("no", Cause.REJECTED), "unknown"),
+        (lambda fax: fax.retried(NOW + 5, "later"), ""),
+    ],
+)
+async def test_a_fax_and_its_upload_end_in_one_transaction(
+    store: Store, end: Callable[[Fax], Fax], outcome: str
+) -> None:
+    """Between the two a crash would lose the id, or make a held fax look as if never sent."""
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=NOW)
+    assert await store.begin_attempt(fax, now=NOW)
+    (mine,) = await store.claim(State.PREPARED, now=NOW, lease=60)
+    await store.save([Change(end(mine), "")], now=NOW + 1)
+    (attempt,) = await store.attempts(fax.id)
+    assert (attempt.outcome, attempt.provider_id) == (outcome, "p1" * (outcome == "accepted"))
+    assert attempt.ended_at == (NOW + 1 if outcome else 0.0)
+
+
+async def test_an_accepted_upload_is_kept_though_the_lease_is_lost(store: Store) -> None:
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=NOW)
+    assert await store.begin_attempt(fax, now=NOW)
+    (mine,) = await store.claim(State.PREPARED, now=NOW, lease=60)
+    assert await store.claim(State.PREPARED, now=NOW + 1e6, lease=60)
+    assert await store.save([Change(mine.submitted("p1"), "")], now=NOW) == set()
+    (attempt,) = await store.attempts(fax.id)
+    assert (attempt.outcome, attempt.provider_id) == ("accepted", "p1")
+
+
+async def test_a_late_loser_does_not_free_the_numbers(store: Store) -> None:
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=NOW)
+    (mine,) = await store.claim(State.PREPARED, now=NOW, lease=60)
+    (other,) = await store.claim(State.PREPARED, now=NOW + 1e6, lease=60)
+    assert await store.begin_attempt(other, now=NOW)
+    assert await store.save([Change(mine.hold("a bug"), "")], now=NOW) == set()
+    assert await doubt(store, fax) == [""]
+
+
+async def test_what_kills_the_process_again_and_again_is_held(store: Store) -> None:
+    """R18. A fax that only happened to be at work, and then got on, is not."""
+    poison, lucky, listed = (
+        outbound(State.PREPARED), outbound(State.ACCEPTED), outbound(State.SUBMITTED),
+    )  # fmt: skip
+    await store.add([poison, lucky, listed], now=NOW)
+    for death in range(DEATHS):
+        for state in (State.PREPARED, State.ACCEPTED, State.SUBMITTED):
+            claimed = await store.claim(state, now=NOW, lease=60)
+            assert claimed, (death, state)
+            if state is State.ACCEPTED and death == 2:
+                await store.save([Change(claimed[0].later(0.0), None)], now=NOW)
+        await store.close()
+        await store.open()
+    held = {fax.id: (await store.get(fax.id)).held for fax in (poison, lucky, listed)}  # type: ignore[union-attr]
+    assert held == {
+        poison.id: f"the gateway died {DEATHS} times while it worked on this fax",
+        lucky.id: "", listed.id: "",
+    }  # fmt: skip
+    assert [event.note for event in await store.history(poison.id)] == [
+        "",
+        f"held: {held[poison.id]}",
+    ]
+    (told,) = await store.claim(HELD, now=NOW, lease=60)
+    assert told.id == poison.id
+
+
+async def test_a_sick_database_is_a_store_error_for_readers_too(tmp_path: Path) -> None:
+    store = Store(tmp_path / "gateway.db")
+    await store.open()
+    writer = store._db._writer
+    writer.execute("DROP TABLE history")
+    writer.execute("ALTER TABLE fax RENAME TO gone")
+    for ask in (store.counts, lambda: store.next_due(State.ACCEPTED), lambda: store.get("x")):
+        with pytest.raises(StoreError):
+            await ask()
+    await store.close()
+
+
+async def test_known_faxes(store: Store) -> None:
+    fax = outbound()
+    await store.add([fax], now=NOW)
+    assert await store.known({fax.id, "stranger"}) == {fax.id}
+
+
+async def test_counts(store: Store) -> None:
+    faxes = [
+        outbound(since=NOW), outbound(since=NOW - 9), outbound(State.PREPARED, held="x", since=NOW),
+        outbound(State.CLOSED),
+    ]  # fmt: skip
+    await store.add(faxes, now=NOW)
+    counts = {
+        (row["state"], row["held"]): (row["faxes"], row["oldest"]) for row in await store.counts()
+    }
+    assert counts == {("accepted", 0): (2, NOW - 9), ("prepared", 1): (1, NOW)}
+
+
+async def test_counting_reads_no_closed_fax(store: Store) -> None:
+    """Closed ones are kept for six years; the watchdog counts every ten seconds."""
+    plan = await store._db.read(units.rows("EXPLAIN QUERY PLAN " + queries.COUNTS))
+    scans = [row["detail"] for row in plan if row["detail"].startswith(("SCAN fax", "SEARCH fax"))]
+    assert scans
+    assert all("USING" in scan and "INDEX" in scan for scan in scans), scans
+
+
+async def test_files_are_private(tmp_path: Path) -> None:
+    store = Store(tmp_path / "gateway.db")
+    await store.open()
+    await store.add([outbound()], now=NOW)
+    assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {
+        "gateway.db": 0, "gateway.db-wal": 0, "gateway.db-shm": 0,
+    }  # fmt: skip
+    await store.close()
+
+
+async def test_a_full_disk_takes_nothing_and_spoils_nothing(store: Store) -> None:
+    """SQLite rolls back the whole batch: no unit of it may count as done."""
+    await store.add([outbound(subject="x" * 50_000)], now=NOW)
+    pages = store._db._writer.execute("PRAGMA page_count").fetchone()["page_count"]
+    store._db._writer.execute(f"PRAGMA max_page_count = {pages + 5}")
+    small = [outbound() for _ in range(5)]
+    big = [outbound(subject="x" * 200_000) for _ in range(3)]
+    outcomes = await asyncio.gather(
+        *(store.add([fax], now=NOW) for pair in zip(small, big, strict=False) for fax in pair),
+        return_exceptions=True,
+    )
+    for fax, outcome in zip(
+        [f for pair in zip(small, big, strict=False) for f in pair], outcomes, strict=True
+    ):
+        kept = await store.get(fax.id) is not None
+        assert kept is not isinstance(outcome, StoreError), outcome
+    assert any(isinstance(outcome, StoreError) for outcome in outcomes)
+    store._db._writer.execute("PRAGMA max_page_count = 1000000")
+    assert not (await store.add([outbound()], now=NOW))[0].duplicate
+
+
+async def test_another_process_sees_what_is_committed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "gateway.db")
+    await store.open()
+    reader = open_read_only(tmp_path / "gateway.db")
+    for count in range(1, 4):
+        await store.add([outbound()], now=NOW)
+        assert reader.execute("SELECT COUNT(*) AS n FROM fax").fetchone()["n"] == count
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM fax")
+    reader.close()
+    await store.close()
+
+
+def schema(path: Path) -> list[tuple[str, str]]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    connection.close()
+    return [*found, ("version", str(version))]
+
+
+async def test_killed_at_every_step_of_the_migrations(tmp_path: Path) -> None:
+    """Old or new, never between: F-U1, K39. The progress handler ends it after n instructions."""
+    whole = tmp_path / "whole.db"
+    connection = _connect(whole)
+    migrate(connection)
+    connection.close()
+    wanted, steps, cuts = schema(whole), set(), 0
+    for instructions in range(20, 4000, 60):
+        path = tmp_path / f"{instructions}.db"
+        cut = _connect(path)
+        cut.set_progress_handler(lambda: 1, instructions)
+        try:
+            migrate(cut)
+        except (SchemaError, sqlite3.OperationalError):
+            cuts += 1
+        cut.close()
+        steps.add(schema(path)[-1][1])
+        again = _connect(path)
+        migrate(again)
+        again.close()
+        assert schema(path) == wanted
+        path.unlink()
+    assert cuts
+    assert steps > {"0"}
+
+
+class Interleaved(RuleBasedStateMachine):
+    """Claims, saves, nudges, holds and crashes in any order: nothing lost, nobody owns it twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.directory = tempfile.TemporaryDirectory()
+        self.store = Store(Path(self.directory.name) / "gateway.db")
+        self.runner.run(self.store.open())
+        self.now = NOW
+        self.owned: dict[str, Fax] = {}
+        self.stale: list[Fax] = []
+        self.state: dict[str, State | str] = {}
+
+    @rule()
+    def add(self) -> None:
+        fax = outbound()
+        self.runner.run(self.store.add([fax], now=self.now))
+        self.state[fax.id] = State.ACCEPTED
+
+    @rule(most=st.integers(1, 3), where=st.sampled_from([State.ACCEPTED, State.PREPARED]))
+    def claim(self, most: int, where: State) -> None:
+        claimed = self.runner.run(self.store.claim(where, now=self.now, lease=60, most=most))
+        for fax in claimed:
+            assert fax.id not in self.owned, "two workers"
+            assert self.state[fax.id] == where
+            self.owned[fax.id] = fax
+
+    @rule(what=st.sampled_from(["move", "retry", "hold"]), stale=st.booleans())
+    def save(self, what: str, stale: bool) -> None:
+        late = [fax for fax in self.stale if fax.id in self.owned]
+        pool = late if stale else list(self.owned.values())
+        if not pool:
+            return
+        fax = pool[0]
+        after = fax.retried(self.now + 100, "x") if what == "retry" else fax.hold("x")
+        if what == "move":
+            moves = fax.state is State.ACCEPTED
+            after = fax.prepared(pages=1, digest="") if moves else fax.submitted("p" + fax.id)
+        saved = self.runner.run(self.store.save([Change(after, "")], now=self.now))
+        assert saved == (set() if stale else {fax.id})
+        if not stale:
+            del self.owned[fax.id]
+            self.state[fax.id] = "held" if after.held else after.state
+
+    @rule()
+    def crash(self) -> None:
+        self.stale += self.owned.values()
+        self.owned.clear()
+        self.runner.run(self.store.close())
+        self.runner.run(self.store.open())
+        for fax in self.state:
+            found = self.runner.run(self.store.get(fax))
+            assert found
+            if found.held:
+                self.state[fax] = "held"
+
+    @rule(seconds=st.sampled_from([1.0, 200.0, 86400.0, -86400.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.runner.run(self.store.clamp(self.now + 7200))
+
+    @rule(data=st.data())
+    def nudge(self, data: st.DataObject) -> None:
+        if self.state:
+            self.runner.run(self.store.nudge(data.draw(st.sampled_from(sorted(self.state)))))
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        for fax, state in self.state.items():
+            found = self.runner.run(self.store.get(fax))
+            assert found, "lost"
+            assert ("held" if found.held else found.state) == state
+
+    def teardown(self) -> None:
+        self.crash()
+        self.now += 1e6
+        for where in (State.ACCEPTED, State.PREPARED):
+            left = {fax for fax, state in self.state.items() if state == where}
+            claimed = self.runner.run(self.store.claim(where, now=self.now, lease=60, most=1000))
+            assert {fax.id for fax in claimed} == left, "every fax comes back"
+        self.runner.run(self.store.close())
+        self.runner.close()
+        self.directory.cleanup()
+
+
+Interleaved.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+test_any_order = Interleaved.TestCase

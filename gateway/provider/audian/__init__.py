@@ -6,6 +6,10 @@ Family A, `/v2/accounts/{id}/faxes`, sends and follows; family B, `/v2/fax`, rec
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,8 +28,13 @@ __all__ = ["Access", "Audian"]
 class Audian:
     """Both roads over one account; implements `gateway.provider.Provider`."""
 
-    def __init__(self, access: Access) -> None:
-        self._http = Http(access)
+    def __init__(
+        self,
+        access: Access,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = Http(access, clock, steady)
         self._faxes = f"/v2/accounts/{access.account}/faxes"
         self._received = "/v2/fax/received"
 
@@ -47,12 +56,16 @@ class Audian:
         A row without a time is kept: it may be the one that is looked for.
         """
         answer = await self._http.get(self._faxes, paginate="false")
-        offset = self._http.clock_offset
-        found = [read.sent(row, offset) for row in self._rows(answer)]
-        return [s for s in found if s and (not s.created_at or s.created_at >= since)]
+        rows, offset = self._rows(answer), self._http.clock_offset
+
+        def read_all() -> list[Sent]:
+            found = [read.sent(row, offset) for row in rows]
+            return [s for s in found if s and (not s.created_at or s.created_at >= since)]
+
+        return await asyncio.to_thread(read_all)  # tens of thousands: not on the loop
 
     async def details(self, provider_id: str) -> Sent | None:
-        answer = await self._http.get(f"{self._faxes}/{_path(provider_id)}")
+        answer = await self._http.get(f"{self._faxes}/{_path(provider_id, read.SENT_ID)}")
         inside = _inside(answer)
         return read.sent(inside, self._http.clock_offset) if inside else None
 
@@ -114,8 +127,8 @@ def _inside(answer: object) -> dict[str, object]:
     return inside if isinstance(inside, dict) else {}
 
 
-def _path(fax_id: str) -> str:
+def _path(fax_id: str, allowed: re.Pattern[str] = read.ID) -> str:
     """An id as one path segment: never another place with our token."""
-    if not read.ID.fullmatch(fax_id):
+    if not allowed.fullmatch(fax_id):
         raise TransientError("the id is none of the provider's")
     return quote(fax_id, safe="")

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import statistics
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,10 @@ MOST_JSON = 32 << 20  # bytes of a reply that we are ready to hold
 MOST_DOCUMENT = 100 << 20
 SLOWEST = 32 << 10  # bytes/s: a transfer may take this much longer with its size
 _UPLOADING = httpx.Timeout(90.0, connect=10.0)
+DATES = 5  # answers whose Date tells the provider's clock
+BIG = 256 << 10  # bytes of JSON from which on a thread parses them
+MOST_WORDS = 64 << 10  # bytes of a refusal that are read for its reason
+_WORDS_WAIT = 5.0  # s for them; the code alone says what to do
 _LONGEST_PAUSE = 900.0  # s that a Retry-After may ask of us
 
 
@@ -48,11 +54,17 @@ class Access:
 class Http:
     """One account's connection. Every method raises only the errors of `gateway.errors`."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(
+        self,
+        access: Access,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._access = access
         self._budget = AsyncLimiter(max(1.0, access.requests_per_second * 2), 2.0)
         self._pause_until = 0.0  # monotonic; a 429 stops every call of the account
-        self.clock_offset = 0.0  # s the provider's clock is ahead of ours, from its Date
+        self._clock, self._steady = clock, steady
+        self._offsets: deque[float] = deque(maxlen=DATES)  # from `steady`: no jump moves them
         common: dict[str, Any] = {
             "base_url": access.url,
             "headers": self._headers(),
@@ -64,6 +76,13 @@ class Http:
         self._sending = httpx.AsyncClient(
             **common, limits=httpx.Limits(max_keepalive_connections=0)
         )
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds the provider's clock is ahead of ours: one wrong Date must not move its faxes."""
+        if not self._offsets:
+            return 0.0
+        return statistics.median(self._offsets) + self._steady() - self._clock()
 
     async def close(self) -> None:
         await self._asking.aclose()
@@ -95,8 +114,13 @@ class Http:
 
     async def upload(self, path: str, upload: Upload, request_id: str) -> Any:  # noqa: ANN401
         """PUT a form. Raises by what its answer proves: see `upload.judge`."""
-        await self._turn()
-        form = Form(upload)
+        await self._budget.acquire()
+        if (wait := self._pause()) > 0:  # its attempt is written down: it must not sleep here
+            raise TransientError("the provider asked us to wait", after=wait)
+        try:
+            form = Form(upload)
+        except OSError as error:
+            raise TransientError(f"the document cannot be read: {error}") from error
         headers = form.headers | {"X-Request-ID": request_id}
         try:
             async with (
@@ -106,10 +130,11 @@ class Http:
                 ) as reply,
             ):
                 self._learn(reply)
-                return judge(reply.status_code, await _capped(reply), _pause(reply))
+                content = await (_capped(reply) if reply.is_success else _words(reply))
+                return judge(reply.status_code, content, _asked(reply))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise TransientError(f"the provider cannot be reached: {error!r}") from error
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, OSError) as error:  # TimeoutError is one; a disk error another
             raise UncertainError(f"the upload got no answer: {error!r}") from error
 
     async def _ask(
@@ -129,14 +154,18 @@ class Http:
                     return None
                 self._judge(reply)
                 content = await _capped(reply)
+        if len(content) > BIG:
+            return await asyncio.to_thread(read.parsed, content)
         return read.parsed(content) if content.strip() else {}
 
     async def _turn(self) -> None:
         """Wait for our share of the request budget, and out of a pause that was asked of us."""
         await self._budget.acquire()
-        wait = self._pause_until - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Seconds left of a pause that a 429 asked of the whole account."""
+        return max(0.0, self._pause_until - time.monotonic())
 
     def _judge(self, reply: httpx.Response) -> None:
         """Raise what any answer but 2xx means to a call that may be repeated."""
@@ -146,13 +175,13 @@ class Http:
             return
         if code in REFUSED:
             raise PermanentError(f"the provider refused the request ({code})", Cause.REJECTED)
-        raise TransientError(f"the provider answered {code}{hint(code)}", after=_pause(reply))
+        raise TransientError(f"the provider answered {code}{hint(code)}", after=_asked(reply))
 
     def _learn(self, reply: httpx.Response) -> None:
         if (at := read.http_date(reply.headers.get("date", ""))) is not None:
-            self.clock_offset = at - time.time()
+            self._offsets.append(at - self._steady())
         if reply.status_code == 429:
-            self._pause_until = time.monotonic() + _pause(reply)
+            self._pause_until = max(self._pause_until, time.monotonic() + _asked(reply))
 
     def _headers(self) -> dict[str, str]:
         token = self._access.token
@@ -168,7 +197,7 @@ class Http:
         }
 
 
-def _pause(reply: httpx.Response) -> float:
+def _asked(reply: httpx.Response) -> float:
     """Seconds to wait after a 429: as asked within reason, else 5."""
     if reply.status_code != 429:
         return 0.0
@@ -183,6 +212,18 @@ def _translated() -> Iterator[None]:
         yield
     except (httpx.HTTPError, TimeoutError) as error:
         raise TransientError(f"the provider did not answer: {error!r}") from error
+
+
+async def _words(reply: httpx.Response) -> bytes:
+    """What a refusal says, as far as it comes: its code is proof enough without."""
+    content = bytearray()
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(_WORDS_WAIT):
+            async for block in reply.aiter_raw():
+                content += block
+                if len(content) > MOST_WORDS:
+                    break
+    return bytes(content[:MOST_WORDS])
 
 
 async def _capped(reply: httpx.Response) -> bytes:

@@ -18,7 +18,8 @@ from gateway.errors import TransientError
 from gateway.provider import Phase, Received, Sent
 
 GREGORIAN = 62_167_219_200  # seconds from year 0 to the Unix epoch
-ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+ID = re.compile(r"[A-Za-z0-9_-]{1,128}")  # of a received fax: strangers name it in webhooks
+SENT_ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")  # of ours: whatever its answer says, opaque
 
 _PHASES = {
     Phase.WORKING: "pending queued scheduled accepted attaching_files resubmitting retrying "
@@ -70,17 +71,16 @@ def rows(answer: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401
 
 
 def sent(row: Mapping[str, Any], clock_offset: float = 0.0) -> Sent | None:
-    """An outbound fax; None when the row is none."""
+    """An outbound fax; None when the row is a received one. An id that is of no use becomes ""."""
     fax_id = _first(row, "id", "_id", "fax_id")
-    inbound = _first(row, "direction") in ("inbound", "incoming") or row.get("folder") == "inbox"
-    if not ID.fullmatch(fax_id) or inbound:
+    if _first(row, "direction") in ("inbound", "incoming") or row.get("folder") == "inbox":
         return None
     word = _first(row, "status")
     result = row.get("tx_result")
     result = result if isinstance(result, dict) else {}
     phase = phase_of(word)
     return Sent(
-        id=fax_id,
+        id=fax_id if SENT_ID.fullmatch(fax_id) else "",
         phase=phase,
         word=_clean(word, 60),
         to_number=_first(row, "to_number", "to"),
@@ -120,7 +120,7 @@ def submitted_id(answer: Any) -> str:  # noqa: ANN401
     for place in (inside, answer):
         if isinstance(place, dict):
             fax_id = _first(place, "id", "_id", "fax_id")
-            if ID.fullmatch(fax_id):
+            if SENT_ID.fullmatch(fax_id):
                 return fax_id
     return ""
 
@@ -157,7 +157,8 @@ def retry_after(value: str, now: float) -> float | None:
 
 def http_date(value: str) -> float | None:
     try:
-        return parsedate_to_datetime(value).timestamp()
+        at = parsedate_to_datetime(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

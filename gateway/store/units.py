@@ -1,0 +1,99 @@
+"""The transactions of the store, each a unit that any engine can drive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from gateway.model import Attempt, Direction, Fax, State
+from gateway.store import queries
+from gateway.store.sqlite import Row, Unit
+
+RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
+DEATHS = 5  # of the process in one step of one fax; R18 says 2, but power cuts come in rows
+_NAMES = tuple(field.name for field in fields(Fax))
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one fax that a door handed in."""
+
+    fax: str  # its id, or the id of the fax that it repeats
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A fax after a worker's step. A note, even an empty one, becomes a history row."""
+
+    fax: Fax
+    note: str | None
+
+
+def fax_of(row: Row) -> Fax:
+    known = {name: row[name] for name in _NAMES}
+    return Fax(**known | {"direction": Direction(row["direction"]), "state": State(row["state"])})
+
+
+def add(faxes: Sequence[Fax], now: float) -> Unit[list[Added]]:
+    added = []
+    for fax in faxes:
+        yield queries.FREE_KEY, {"key": fax.key, "before": now - RESEND_WINDOW}
+        if (yield queries.ADD, asdict(fax)):
+            yield queries.NOTE, _note(fax, now, fax.reason)
+            added.append(Added(fax.id, duplicate=False))
+        else:
+            known = (yield queries.BY_KEY, {"key": fax.key})[0]
+            added.append(Added(known["id"], duplicate=True))
+    return added
+
+
+def save(changes: Sequence[Change], now: float) -> Unit[set[str]]:
+    saved = set()
+    for change in changes:
+        fax, note = change.fax, change.note
+        if (yield queries.SAVE, asdict(fax) | {"now": now}):
+            saved.add(fax.id)
+            if note is not None:
+                yield queries.NOTE, _note(fax, now, note)
+        if note is not None:
+            yield from _upload(fax, now, ours=fax.id in saved)
+    return saved
+
+
+def _upload(fax: Fax, now: float, *, ours: bool) -> Unit[None]:
+    """What a fax's news says of its upload. An accepted one counts though the lease was lost."""
+    facts = {"fax": fax.id, "now": now}
+    if fax.state is State.SUBMITTED and not fax.held:
+        yield queries.ATTEMPT_ACCEPTED, facts | {"provider_id": fax.provider_id}
+    elif ours and (fax.held or fax.state is State.FAILED):  # its numbers are free for others
+        yield queries.ATTEMPT_UNKNOWN, facts | {"note": fax.held}
+
+
+def begin(attempt: Attempt) -> Unit[bool]:
+    return bool((yield queries.ATTEMPT_BEGIN, asdict(attempt)))
+
+
+def _note(fax: Fax, now: float, note: str) -> dict[str, Any]:
+    return {"fax": fax.id, "version": fax.version, "at": now, "state": fax.state, "note": note}
+
+
+def rows(statement: str, **parameters: Any) -> Unit[list[Row]]:  # noqa: ANN401
+    return (yield statement, parameters)
+
+
+def those(statement: str, name: str, values: Iterable[str]) -> Unit[set[str]]:
+    found: set[str] = set()
+    for value in values:
+        found.update(row[name] for row in (yield statement, {name: value}))
+    return found
+
+
+def release_all(now: float) -> Unit[None]:
+    yield queries.RELEASE_ALL, {}
+    why = f"the gateway died {DEATHS} times while it worked on this fax"
+    for row in (yield queries.POISON, {"why": why, "most": DEATHS}):
+        note = {"fax": row["id"], "version": row["version"], "at": now, "state": row["state"]}
+        yield queries.NOTE, note | {"note": f"held: {why}"}
+        yield queries.ATTEMPT_UNKNOWN, {"fax": row["id"], "note": why, "now": now}
