@@ -11,7 +11,7 @@
 | `examine`             | received download → checked PDF                                   |
 | `pdf`, `clean`, `bomb`| a PDF is opened, stripped of all that acts, weighed unpacked      |
 | `image`, `sheet`      | TIFF, PNG, JPEG become pages; where a picture lies on its sheet   |
-| `text`                | the text of a mail becomes pages                                  |
+| `text`, `glyphs`      | the text of a mail becomes pages; letters that no font has        |
 | `raster`, `shrink`    | render: thumbnail, proof of ink; a document that is too big       |
 
 The daemon imports `tasks` and `workshop` only.

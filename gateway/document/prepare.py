@@ -9,6 +9,7 @@ from pathlib import Path
 from pikepdf import Pdf
 
 from gateway.document.book import add_picture, write
+from gateway.document.glyphs import is_letter
 from gateway.document.image import pictures
 from gateway.document.pdf import add_pdf
 from gateway.document.raster import prove
@@ -16,30 +17,26 @@ from gateway.document.refusal import too_many_pages
 from gateway.document.sheet import on_paper
 from gateway.document.shrink import shrink
 from gateway.document.tasks import Prepared, PrepareTask
-from gateway.document.text import text_pages
+from gateway.document.text import boxes, text_pages
 from gateway.errors import Cause, PermanentError
 from gateway.mail.letter import Letter, Part, read_letter
 from gateway.mail.plain import text_of
 from gateway.mail.sniff import Kind
 
 Say = Callable[[str], None]
+THE_TEXT = "The text of the mail"
 
 
 def prepare(task: PrepareTask, work: Path, now_at: Say) -> Prepared:
     """Write the document and its thumbnail. `now_at` hears which file is being read."""
     now_at("the mail")
     letter = read_letter(task.message, work)
-    book = Pdf.new()
+    book, boxed = Pdf.new(), list[str]()
     if _text_is_faxed(letter, task.body):
-        _add(
-            book,
-            task,
-            "the text of the mail",
-            text_pages(_head(letter, task), letter.text, task.paper),
-        )
+        boxed += _add_text(book, task, THE_TEXT, _head(letter, task), letter.text)
     for part in letter.parts:
         now_at(part.title)
-        _add_part(book, part, task)
+        boxed += _add_part(book, part, task)
     if not len(book.pages):
         raise PermanentError(_nothing(letter), Cause.MEDIA)
     title = letter.parts[0].title if len(letter.parts) == 1 else "the document"
@@ -52,7 +49,7 @@ def prepare(task: PrepareTask, work: Path, now_at: Say) -> Prepared:
         subject=letter.subject,
         from_address=letter.from_address,
         message_id=letter.message_id,
-        skipped=letter.skipped,
+        skipped=(*letter.skipped, *boxed),
     )
 
 
@@ -83,16 +80,32 @@ def _head(letter: Letter, task: PrepareTask) -> list[tuple[str, str]]:
     ]
 
 
-def _add_part(book: Pdf, part: Part, task: PrepareTask) -> None:
+def _add_part(book: Pdf, part: Part, task: PrepareTask) -> list[str]:
     if part.kind is Kind.PDF:
         _add(book, task, part.title, part.path)
     elif part.kind is Kind.TEXT:
         text = text_of(part.path.read_bytes(), {"charset": part.charset})
-        _add(book, task, part.title, text_pages([("File", part.name)], text, task.paper))
+        return _add_text(book, task, part.title, [("File", part.name)], text)
     else:
         room = task.max_pages - len(book.pages)
         for picture in pictures(part.path, part.kind, part.title, room):
             add_picture(book, picture, on_paper(picture.width, picture.height, task.paper))
+    return []
+
+
+def _add_text(
+    book: Pdf, task: PrepareTask, title: str, head: list[tuple[str, str]], text: str
+) -> list[str]:
+    """What of it shows as boxes. PermanentError: it cannot be read without that."""
+    if missing := "".join(filter(is_letter, boxes(text))):
+        raise PermanentError(
+            f"{title} has letters that cannot be shown here ({missing[:20]}); "
+            "please send it as PDF.",
+            Cause.CONVERSION,
+        )
+    _add(book, task, title, text_pages(head, text, task.paper))
+    shown_as_boxes = boxes(text + "".join(value for _, value in head))[:20]
+    return [f"{title}: no font here has {shown_as_boxes}"] if shown_as_boxes else []
 
 
 def _add(book: Pdf, task: PrepareTask, title: str, source: Path | bytes) -> None:

@@ -157,6 +157,16 @@ async def test_what_is_left_out_is_listed(workshop: Workshop, tmp_path: Path) ->
     assert any("ann.vcf" in line for line in prepared.skipped)
 
 
+async def test_letters_no_font_has(workshop: Workshop, tmp_path: Path) -> None:
+    """A text of boxes is not faxed; a name of boxes is, and the sender hears of it."""
+    with pytest.raises(PermanentError, match="\U00014400") as refused:
+        await faxed(workshop, tmp_path, files.mail(files.text("Dear \U00014400,")))
+    assert refused.value.cause is Cause.CONVERSION
+    head = "From: =?utf-8?b?8JSQgA==?= <a@example.com>\nSubject: Order 7\n"
+    prepared = await faxed(workshop, tmp_path, files.mail(files.text("Hello"), head=head))
+    assert prepared.skipped == ("The text of the mail: no font here has \U00014400",)
+
+
 @pytest.mark.parametrize(("source", "kind", "pages"), [(PDF, "pdf", 2), (TIFF, "tiff", 2)])
 async def test_received(
     workshop: Workshop, tmp_path: Path, source: bytes, kind: str, pages: int
