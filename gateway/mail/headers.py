@@ -40,7 +40,7 @@ def fields(head: bytes) -> list[tuple[str, str]]:
     """All fields of a header block in order: name in lower case, unfolded raw value."""
     found = []
     for match in _FIELD.finditer(head):
-        value = re.sub(rb"\r?\n|\r", b" ", match[2])[:LONGEST_VALUE].strip()
+        value = re.sub(rb"\r?\n|\r", b" ", match[2]).strip()[:LONGEST_VALUE]
         found.append((match[1].decode("ascii").lower(), decode(value, "utf-8")))
     return found
 

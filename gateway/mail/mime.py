@@ -147,7 +147,7 @@ def _leave(walk: _Walk, position: int) -> tuple[int, int | None]:
         walk.filled.add(walk.open[depth].start)
         del walk.open[depth + 1 :]  # also when it closes: some mails go on after that
         if not closes:
-            return end, _count(walk, line.end() + 1)
+            return end, _count(walk, min(line.end() + 1, len(walk.data)))
     walk.open.clear()
     return len(walk.data) if end is None else end, None
 

@@ -169,7 +169,8 @@ class _Reader:
         text = html.unescape(_HUGE_NUMBER.sub("", data))
         if not self._pre:
             text = re.sub(r"[ \t\r\n\f]+", " ", text)
-            text = text.lstrip(" ") if self._at_start else text
+            is_apart = self._at_start or self._pieces[-1].endswith(" ")
+            text = text.lstrip(" ") if is_apart else text
         if text:
             self._pieces.append(text)
             self._at_start = text.endswith("\n")
