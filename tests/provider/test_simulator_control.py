@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from gateway.provider.simulator import Rule
-from gateway.provider.simulator.connection import is_loopback
+from gateway.provider.simulator.documents import sample
+from gateway.provider.simulator.faults import ACTIONS, MATCH
+from gateway.provider.simulator.outside import is_loopback
 from tests.make import pdf
 from tests.provider.sandbox import (
     FAXES,
@@ -30,14 +32,20 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_page_names_every_operation() -> None:
     async with sandbox() as (sim, client):
-        page = await client.get("/_sim/")
+        page = await client.get("/")
+        for door in ("/_sim", "/_sim/"):
+            assert (await client.get(door)).text == page.text
         assert page.headers["content-type"].startswith("text/plain")
         listed = (await client.get("/_sim/", headers={"accept": "application/json"})).json()
-        assert len(listed["operations"]) == 26
+        assert len(listed["operations"]) == 27
         for row in listed["operations"]:
             assert row["path"] in page.text
         assert f"{sim.url}/_sim/inject" in page.text
-        assert len(listed["endings"]) == 15
+        assert len(listed["endings"]) == 16
+        for action in ACTIONS:
+            assert f"\n  {action} " in page.text
+        for name in MATCH:
+            assert name in page.text
 
 
 async def test_inject_in_three_ways() -> None:
@@ -69,6 +77,11 @@ async def test_inject_in_three_ways() -> None:
         ("POST", "inject", b'{"document": 5}'),
         ("POST", "inject", '{"document": "ü"}'.encode()),
         ("POST", "inject", b'{"from_number": 5}'),
+        ("POST", "inject", b'{"from": "+14155550123"}'),
+        ("POST", "inject", b'{"pages": -1}'),
+        ("POST", "inject", b'{"pages": true}'),
+        ("POST", "inject", b'{"pages": null}'),
+        ("POST", "advance", b'{"seconds": true}'),
         ("POST", "advance", b""),
         ("POST", "advance", b'{"seconds": -1}'),
         ("POST", "advance", b'{"seconds": "1"}'),
@@ -110,6 +123,7 @@ async def test_faults_over_http() -> None:
         assert len(reply.json()["faults"]) == 3
         assert (await client.get(FAXES)).status_code == 503
         assert (await client.get("/_sim/state")).status_code == 200
+        assert (await client.get("/_sim/faults")).json() == reply.json()
         assert (await client.delete("/_sim/faults")).json() == {"faults": []}
         assert (await client.get(FAXES)).status_code == 200
 
@@ -218,3 +232,31 @@ async def test_an_outage() -> None:
             await client.get(FAXES)
         await sim.start(port=port)
         assert (await client.get(f"{FAXES}/{fax_id}/attachment")).content == pdf()
+
+
+async def test_pages_may_be_claimed_over_http() -> None:
+    async with sandbox() as (sim, client):
+        await client.post("/_sim/inject", json={"pages": 7, "from_name": ""})
+        await client.post("/_sim/inject", data={"pages": "8"}, files={"document": ("x", pdf(2))})
+        assert [fax.pages for fax in sim.account.inbound.values()] == [7, 8]
+        assert [one.pages for one in sim.ledger.injected] == [1, 2]
+
+
+async def test_a_webhook_may_not_play() -> None:
+    async with sandbox(time_scale=0) as (sim, client):
+        hook = {"url": f"{sim.url}/_sim/reset", "events": ["fax_received"]}
+        await client.post("/v2/fax/webhooks", json=hook)
+        await sim.inject(FROM, TO, pdf())
+        await eventually(lambda: len(sim.ledger.hook_tries) == 5)
+        assert {tried.status for tried in sim.ledger.hook_tries} == {403}
+        assert len(sim.account.inbound) == 1
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
+async def test_a_web_page_may_not_read_this_machine_through_us(headers: dict[str, str]) -> None:
+    async with sandbox() as (sim, client):
+        data = {"to_number": TO, "from_number": FROM, "document_url": f"{sim.url}/_sim/ledger"}
+        assert (await client.put(FAXES, json={"data": data}, headers=headers)).status_code == 202
+        (stored,) = sim.ledger.stored
+        assert sim.document(stored.id) == sample()
+        assert [seen.method for seen in sim.ledger.requests] == ["PUT"]

@@ -93,6 +93,11 @@ async def test_filters() -> None:
         assert await ids(from_number="+12025551234") == [new]
         assert await ids(from_date=noon) == [new]
         assert await ids(to_date=noon[:10]) == [old]
+        assert await ids(to_date=noon) == [new, old]
+        assert await ids(from_date=noon, to_date=noon) == [new]
+        assert await ids(to_date=noon.replace("T", " ").rstrip("Z")) == [new, old]
+        assert await ids(from_date=noon.replace("Z", ".000Z")) == [new]
+        assert (await client.get(f"{RECEIVED}?from_date={noon[:-1]}+00:00")).json()["total"] == 1
         assert await ids(from_date="2000-01-01", to_date="2001-01-01T00:00:00Z") == []
         assert start > 0
         # the plus of a number that nobody encoded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 from random import Random
 from typing import Any
 
@@ -168,6 +167,52 @@ async def test_truncate(params: dict[str, Any], came: float) -> None:
                     got += piece
         assert len(got) == int(came if came >= 1 else len(document) * came)
         assert document.startswith(got)
+        await eventually(lambda: sim.ledger.at_once.now == 0)
+        seen = sim.ledger.requests[0]
+        assert (seen.status, seen.sent, seen.fault) == (200, len(got), "truncate")
+
+
+async def test_cut_in_a_way_that_only_the_document_shows() -> None:
+    async with sandbox() as (sim, client):
+        document = pdf(9)
+        fax_id = await sim.inject(FROM, TO, document, announce=False)
+        sim.add_fault(Rule("truncate", {"length": "short"}))
+        reply = await client.get(f"{RECEIVED}/{fax_id}/download")
+        assert reply.content == document[: len(document) // 2]
+        assert reply.headers["content-length"] == str(len(reply.content))
+
+
+async def test_chunks_without_an_end() -> None:
+    async with sandbox() as (sim, client):
+        fax_id = await sim.inject(FROM, TO, pdf(9), announce=False)
+        sim.add_fault(Rule("truncate", {"length": "chunked", "percent": 100.0}))
+        with pytest.raises(httpx.RemoteProtocolError):  # noqa: PT012 - the headers are the point
+            async with client.stream("GET", f"{RECEIVED}/{fax_id}/download") as reply:
+                assert reply.headers["transfer-encoding"] == "chunked"
+                assert "content-length" not in reply.headers
+                await reply.aread()
+
+
+async def test_a_header_of_the_rule_replaces_ours() -> None:
+    async with sandbox() as (sim, client):
+        headers = {"Content-Type": "text/plain", "Date": "yesterday"}
+        sim.add_fault(Rule("status", {"code": 503, "headers": headers}))
+        reply = await client.get(FAXES)
+        told = [reply.headers.get_list(name) for name in ("content-type", "date")]
+        assert told == [["text/plain"], ["yesterday"]]
+
+
+async def test_between_two_times() -> None:
+    async with sandbox() as (sim, client):
+        sim.add_fault(Rule("status", {"code": 503}, from_t=100.0, to_t=200.0, nth=2))
+        codes = []
+        for seconds in (0, 110, 0, 0, 110):
+            sim.advance(seconds)
+            codes.append((await client.get(FAXES)).status_code)
+        assert codes == [200, 200, 503, 200, 200]
+        sim.advance(1000)
+        await sim.reset()
+        assert 0 <= sim.account.elapsed() < 100
 
 
 async def test_truncating_to_more_than_there_is_changes_nothing() -> None:
@@ -178,12 +223,13 @@ async def test_truncating_to_more_than_there_is_changes_nothing() -> None:
 
 async def test_slow_body() -> None:
     async with sandbox() as (sim, client):
-        fax_id = await sim.inject(FROM, TO, b"x" * 400, announce=False)
-        sim.add_fault(Rule("slow_body", {"rate": 1000.0}))
-        began = time.monotonic()
-        reply = await client.get(f"{RECEIVED}/{fax_id}/download")
-        assert reply.content == b"x" * 400
-        assert time.monotonic() - began > 0.2
+        fax_id = await sim.inject(FROM, TO, b"x" * 20, announce=False)
+        sim.add_fault(Rule("slow_body", {"rate": 0.01}))  # all of it takes half an hour
+        task = asyncio.create_task(client.get(f"{RECEIVED}/{fax_id}/download"))
+        await eventually(lambda: sim.ledger.downloads.now == 1)
+        assert not task.done()
+        await outwait(sim, task)
+        assert task.result().content == b"x" * 20
 
 
 @pytest.mark.parametrize("stall_after", [0, 100])
@@ -282,6 +328,18 @@ def test_chance_is_seeded() -> None:
         {"action": "status", "match": {"nth": "1"}},
         {"action": "status", "match": {"nth": True}},
         {"action": "status", "match": {"prob": float("nan")}},
+        {"action": "status", "match": {"prob": 1.5}},
+        {"action": "status", "match": {"prob": -1}},
+        {"action": "status", "match": {"nth": -1}},
+        {"action": "status", "match": {"every": -1}},
+        {"action": "status", "match": {"from_t": 9, "to_t": 3}},
+        {"action": "status", "times": -1},
+        {"action": "truncate", "params": {"percent": 101}},
+        {"action": "truncate", "params": {"bytes": -2}},
+        {"action": "truncate", "params": {"length": "long"}},
+        {"action": "hang_before", "params": {"seconds": -1}},
+        {"action": "webhook", "params": {"duplicate": -1}},
+        {"action": "webhook", "match": {"after_accept": True}},
         {"action": "status", "match": {"after_accept": 1}},
         {"action": "status", "times": 1.5},
         {"action": "status", "extra": 1},

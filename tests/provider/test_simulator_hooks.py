@@ -10,7 +10,7 @@ import httpx
 import pytest
 from defusedxml import ElementTree
 
-from gateway.provider.simulator import Rule, Simulator, Timing
+from gateway.provider.simulator import Rule, Settings, Simulator, Timing
 from tests.make import pdf
 from tests.provider.sandbox import FROM, RECEIVED, TO, Receiver, eventually, sandbox
 
@@ -138,6 +138,11 @@ async def test_strangers_are_left_alone(url: str) -> None:
         await sim.inject(FROM, TO, pdf())
         await eventually(lambda: len(sim.ledger.hook_tries) == 5)
         assert all("loopback" in tried.error for tried in sim.ledger.hook_tries)
+
+
+def test_a_hook_that_is_no_address() -> None:
+    with pytest.raises(ValueError, match="'foo' is not an http address"):
+        Simulator(Settings(hooks=("foo",)))
 
 
 async def test_not_announced() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import httpx
@@ -95,8 +96,8 @@ async def test_on_the_way(tail: str, after: float, word: str) -> None:
 async def test_busy_once_is_free_for_the_next_fax() -> None:
     async with sandbox(time_scale=0) as (_, client):
         words = [
-            (await details(client, await submitted(client, pdf(), "+14155550001")))["status"]
-            for _ in range(3)
+            (await details(client, await submitted(client, pdf(), number)))["status"]
+            for number in ("+14155550001", "1 (415) 555-0001", "+14155550001")
         ]
         assert words == ["failed", "sent", "sent"]
 
@@ -121,6 +122,10 @@ async def test_accepted_but_never_stored() -> None:
         assert (await details(client, reply.json()["data"]["id"]))["status"] == "gone"
         assert (await client.get(FAXES)).json()["data"] == []
         assert not sim.ledger.stored
+        (swallowed,) = sim.ledger.swallowed
+        assert swallowed.id == reply.json()["data"]["id"]
+        assert swallowed.sha256 == hashlib.sha256(pdf()).hexdigest()
+        assert not list(sim.account.shelf._directory.iterdir())
 
 
 async def test_lines_are_few() -> None:

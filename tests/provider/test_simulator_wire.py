@@ -38,6 +38,11 @@ async def said(sim: Simulator, content: bytes, *, end: bool = True) -> bytes:
     return answer
 
 
+def kept(sim: Simulator) -> list[Path]:
+    directory = sim.account.shelf._directory
+    return list(directory.iterdir()) if directory != Path() else []
+
+
 LONG = b"x" * 200_000
 
 
@@ -49,7 +54,7 @@ LONG = b"x" * 200_000
         (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),  # TLS
         (b"hello\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),  # no Host
-        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", b"404"),
+        (b"GET /v2 HTTP/9.9\r\nHost: x\r\n\r\n", b"404"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: x", b"400"),
         (b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
@@ -80,14 +85,80 @@ async def test_not_quite_http(content: bytes, status: bytes) -> None:
         assert (await client.get(FAXES)).status_code == 200
 
 
-async def test_half_a_body_stores_nothing() -> None:
+def upload(length: str, end: str = "\r\n") -> tuple[bytes, bytes]:
+    """Head and body of a submission."""
+    lines = (
+        *("--b", 'Content-Disposition: form-data; name="to_number"', "", "+14155550123"),
+        *("--b", 'Content-Disposition: form-data; name="from_number"', "", "+14155550100"),
+        *("--b", 'Content-Disposition: form-data; name="document"', "", "%PDF-1.4"),
+        *("--b--", ""),
+    )
+    body = end.join(lines).encode()
+    head = (
+        f"PUT {FAXES} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: sandbox-token\r\n"
+        f"Connection: close\r\nContent-Type: multipart/form-data; boundary=b\r\n{length}\r\n\r\n"
+    )
+    return head.format(len(body)).encode(), body
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_cut_anywhere_stores_nothing(*, chunked: bool) -> None:
+    """Also where the form is complete and only the request is not."""
     async with sandbox() as (sim, _):
-        head = f"PUT {FAXES} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: sandbox-token\r\n"
-        form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 900000\r\n\r\n"
-        part = '--b\r\nContent-Disposition: form-data; name="document"\r\n\r\n%PDF-'
-        assert await said(sim, (head + form + part).encode()) == b""
+        if chunked:
+            head, body = upload("Transfer-Encoding: chunked")
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            head, body = upload("Content-Length: {}")
+        for cut in (*range(0, len(body), 9), *range(len(body) - 9, len(body))):
+            assert await said(sim, head + body[:cut]) == b""
+            assert not sim.ledger.stored
+            assert not kept(sim)
+        assert b"202 Accepted" in await said(sim, head + body)
+        assert len(sim.ledger.stored) == 1
+        assert {seen.status for seen in sim.ledger.requests} == {0, 202}
+
+
+async def test_line_ends_that_are_none_are_told() -> None:
+    async with sandbox() as (sim, _):
+        head, body = upload("Content-Length: {}", end="\n")
+        assert b"broken boundary" in await said(sim, head + body)
         assert not sim.ledger.stored
-        assert not list(sim.account.shelf._directory.iterdir())
+
+
+async def test_a_refusal_comes_instead_of_a_big_body() -> None:
+    """RFC 9110 §10.1.1: what curl waits for before it sends more than a megabyte."""
+    async with sandbox() as (sim, _):
+        head, _ = upload("Content-Length: 90000000\r\nExpect: 100-continue")
+        answer = await said(sim, head.replace(b"sandbox-token", b"wrong"))
+        assert answer.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+        assert b"connection: close" in answer.lower()
+        assert sim.ledger.requests[0].received == 0
+
+
+async def test_two_hundred_at_once() -> None:
+    """More than a listening socket's usual backlog: nobody waits for a second SYN."""
+    async with sandbox() as (sim, _):
+        ask = b"GET /v2/fax/received HTTP/1.1\r\nHost: x\r\nX-Auth-Token: sandbox-token\r\n\r\n"
+        answers = await asyncio.gather(*(said(sim, ask) for _ in range(200)))
+        assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
+        assert len(sim.ledger.requests) == 200
+        assert sim.ledger.at_once.now == 0
+
+
+async def test_ipv6() -> None:
+    sim = Simulator()
+    try:
+        await sim.start("::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    try:
+        assert sim.url.startswith("http://[::1]:")
+        async with httpx.AsyncClient(base_url=sim.url, headers=TOKEN) as client:
+            assert (await submit(client, pdf())).status_code == 202
+            assert (await client.get("/_sim/state")).status_code == 200
+    finally:
+        await sim.stop()
 
 
 async def test_expect_100_continue() -> None:

@@ -17,7 +17,16 @@ from gateway.provider.simulator.documents import Document, Shelf
 from gateway.provider.simulator.faults import Faults
 from gateway.provider.simulator.inbound import InboundFax
 from gateway.provider.simulator.ledger import Ledger, Stored
-from gateway.provider.simulator.outbound import GONE, Ending, Lines, OutboundFax, ending, plan
+from gateway.provider.simulator.outbound import (
+    GONE,
+    Ending,
+    Lines,
+    OutboundFax,
+    digits,
+    ending,
+    plan,
+)
+from gateway.provider.simulator.outside import web
 from gateway.provider.simulator.profile import Settings
 
 EVENTS = ("fax_received", "fax_processed")
@@ -39,19 +48,23 @@ class Account:
         self.settings = settings
         self.ledger = Ledger()
         self.shelf = Shelf()
-        self.faults = Faults(settings.faults, Random(f"faults {settings.seed}"))
+        self.faults = Faults(settings.faults, Random(f"faults {settings.seed}"), self.elapsed)
         self.outbound: dict[str, OutboundFax] = {}
         self.inbound: dict[str, InboundFax] = {}
-        self.hooks = [Hook(f"hook_{at}", url) for at, url in enumerate(settings.hooks, 1)]
+        self.hooks = [Hook(f"hook_{at}", web(url)) for at, url in enumerate(settings.hooks, 1)]
         self.routes: list[dict[str, Any]] = []
         self.numbers: list[str] = []
         self._clock = clock
+        self._began = clock.now()
         self._rng = Random(settings.seed)
         self._serial = itertools.count(1)
         self._lines = Lines(settings.max_outbound)
         self._called: Counter[str] = Counter()
         self._tokens: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def elapsed(self) -> float:
+        return self._clock.now() - self._began
 
     def submit(self, to_number: str, from_number: str, document: Document) -> OutboundFax:
         """Accept one fax and draw its whole future."""
@@ -76,8 +89,16 @@ class Account:
             ),
         )
         self.outbound[fax.id] = fax
-        self.ledger.stored.append(_stored(fax))
+        self.ledger.stored.append(_stored(fax.id, to_number, from_number, document, now))
         return fax
+
+    def swallow(self, to_number: str, from_number: str, document: Document) -> str:
+        """Accept one fax as far as anyone is told, and never store it."""
+        fax_id = self.new_id("fax")
+        row = _stored(fax_id, to_number, from_number, document, self._clock.now())
+        self.ledger.swallowed.append(row)
+        document.path.unlink()
+        return fax_id
 
     def receive(
         self, from_number: str, to_number: str, document: Document, from_name: str, pages: int
@@ -97,7 +118,7 @@ class Account:
             ready_at=listed_at + self._clock.scaled(self._rng.uniform(0, timing.t_attach)),
         )
         self.inbound[fax.id] = fax
-        self.ledger.injected.append(_stored(fax))
+        self.ledger.injected.append(_stored(fax.id, to_number, from_number, document, now))
         return fax
 
     def sent(self) -> Iterator[OutboundFax]:
@@ -170,25 +191,24 @@ class Account:
         """How the provider's own calls end: it dials again until one succeeds or it gives up."""
         endings = []
         for _ in range(max(self.settings.calls, 1)):
-            endings.append(ending(to_number, document, self._called[to_number]))
-            self._called[to_number] += 1
+            endings.append(ending(to_number, document, self._called[digits(to_number)]))
+            self._called[digits(to_number)] += 1
             if endings[-1].reached == "end":
                 break
         return endings
 
 
-def _stored(fax: OutboundFax | InboundFax) -> Stored:
-    document = fax.document
+def _stored(fax_id: str, to_number: str, from_number: str, document: Document, at: float) -> Stored:
     return Stored(
-        id=fax.id,
-        from_number=fax.from_number,
-        to_number=fax.to_number,
+        id=fax_id,
+        from_number=from_number,
+        to_number=to_number,
         sha256=document.sha256,
         pages=document.pages,
         bytes=document.size,
         format=document.format,
         name=document.name,
-        at=fax.at,
+        at=at,
     )
 
 

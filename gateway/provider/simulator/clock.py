@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -63,5 +64,6 @@ def instant(text: str) -> float:
     Raises:
         ValueError: it is neither.
     """
-    when = datetime.fromisoformat(text.strip().replace(" ", "+"))
+    plus = r"(:[0-9.]+) ([0-9]{2}:?[0-9]{2})$"  # of a zone, when nobody encoded it
+    when = datetime.fromisoformat(re.sub(plus, r"\1+\2", text.strip()))
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

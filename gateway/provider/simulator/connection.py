@@ -10,13 +10,12 @@ import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
-from ipaddress import IPv6Address, ip_address
 from urllib.parse import parse_qsl
 
 import h11
 
 from gateway.provider.simulator.clock import Clock
-from gateway.provider.simulator.replies import RefusedError, Reply
+from gateway.provider.simulator.replies import RefusedError, Reply, phrase
 
 MOST_HEAD = 64 * 1024
 PIECE = 64 * 1024
@@ -60,6 +59,7 @@ class Connection:
     ) -> None:
         self.received = 0  # body bytes of this request
         self.sent = 0  # body bytes of its reply
+        self.answered = 0  # its status, once the head is on its way
         self._reader = reader
         self._writer = writer
         self._most = most
@@ -73,7 +73,7 @@ class Connection:
 
     async def request(self) -> Request | None:
         """The next request's head; None = the peer has no more."""
-        self.received = self.sent = 0
+        self.received = self.sent = self.answered = 0
         event = await self._event()
         if not isinstance(event, h11.Request):
             return None
@@ -85,7 +85,8 @@ class Connection:
         if self._h11.their_state is not h11.SEND_BODY:
             return b""
         if self._h11.they_are_waiting_for_100_continue:
-            await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+            await self._write(go_on)
         event = await self._event()
         if not isinstance(event, h11.Data):
             return b""
@@ -100,17 +101,24 @@ class Connection:
 
     async def drain(self) -> None:
         """Read and forget the rest of the body, so that the peer gets to read our answer."""
+        if self._h11.they_are_waiting_for_100_continue:
+            return  # the answer comes instead of the body (RFC 9110 §10.1.1)
         with contextlib.suppress(RefusedError):  # too big: answered all the same, then hung up on
             while not self.too_big and await self.piece():
                 pass
 
     async def send(self, reply: Reply, clock: Clock) -> None:
-        await self._write(h11.Response(status_code=reply.status, headers=_headers(reply, clock)))
+        head, reason = _headers(reply, clock), phrase(reply.status)
+        if self._h11.their_state is h11.SEND_BODY:  # and we did not want it
+            head["connection"] = "close"
+        response = h11.Response(status_code=reply.status, headers=[*head.items()], reason=reason)
+        await self._write(response)
+        self.answered = reply.status
         if reply.status not in NO_BODY and not self._head_only:
             async for piece in self._paced(reply, clock):
                 await self._write(h11.Data(data=piece))
                 self.sent += len(piece)
-            if 0 <= reply.pace.cut < len(reply.body):
+            if 0 <= reply.pace.cut < len(reply.body) or reply.pace.chunked:
                 raise DroppedError
         await self._write(h11.EndOfMessage())
 
@@ -214,18 +222,6 @@ class Connection:
                 await self.wait(clock, step / pace.rate)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether that is this machine, without asking any name server."""
-    if host == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 def _request(event: h11.Request) -> Request:
     target = event.target.decode("latin-1")
     path, _, query = target.partition("?")
@@ -239,10 +235,14 @@ def _request(event: h11.Request) -> Request:
     return Request(event.method.decode("latin-1"), path, params, headers)
 
 
-def _headers(reply: Reply, clock: Clock) -> list[tuple[str, str]]:
-    headers = [("date", formatdate(clock.now(), usegmt=True)), ("server", "fax-simulator")]
+def _headers(reply: Reply, clock: Clock) -> dict[str, str]:
+    """Ours, unless the reply brings its own of that name."""
+    headers = {"date": formatdate(clock.now(), usegmt=True), "server": "fax-simulator"}
     if reply.status not in NO_BODY:
-        headers.append(("content-length", str(len(reply.body))))
+        if reply.pace.chunked:
+            headers["transfer-encoding"] = "chunked"
+        else:
+            headers["content-length"] = str(len(reply.body))
         if reply.media_type:
-            headers.append(("content-type", reply.media_type))
-    return [*headers, *reply.headers]
+            headers["content-type"] = reply.media_type
+    return headers | {name.lower(): text for name, text in reply.headers}

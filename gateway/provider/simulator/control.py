@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from gateway.provider.simulator.connection import is_loopback
 from gateway.provider.simulator.documents import sample
 from gateway.provider.simulator.exchange import Exchange, Operation, text
 from gateway.provider.simulator.faults import rule
 from gateway.provider.simulator.guide import guide
+from gateway.provider.simulator.outside import USER_AGENT
 from gateway.provider.simulator.replies import RefusedError, Reply, bare
 
 if TYPE_CHECKING:
     from gateway.provider.simulator.server import Simulator
 
 PREFIX = "/_sim/"
+TOLD = ("from_number", "from_name", "to_number", "pages")
+WHOLE = re.compile("[0-9]{1,6}")
 FROM_NUMBER, TO_NUMBER = "+14155550123", "+14155550100"
 
 
@@ -41,10 +43,11 @@ class Control:
                 (
                     "POST",
                     "inject",
-                    "a fax comes in (from_number, to_number, document)",
+                    "a fax comes in (from_number, from_name, to_number, document, pages)",
                     self.inject,
                 ),
                 ("POST", "advance", "move the clock forward by seconds", self.advance),
+                ("GET", "faults", "the fault rules in force", self.list_faults),
                 ("POST", "faults", "add a fault rule, or a list of them", self.add_faults),
                 ("DELETE", "faults", "forget all fault rules", self.clear_faults),
                 ("POST", "reset", "forget everything", self.reset),
@@ -76,12 +79,13 @@ class Control:
             to_number=fields.get("to_number") or TO_NUMBER,
             document=document,
             from_name=fields.get("from_name", ""),
+            pages=int(fields.get("pages") or 0),
         )
         return bare({"id": fax_id}, 201)
 
     async def advance(self, exchange: Exchange) -> Reply:
         seconds = (await exchange.json()).get("seconds")
-        if not isinstance(seconds, int | float) or not seconds >= 0:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
             raise RefusedError(400, "a number of seconds, 0 or more", "seconds")
         try:
             self._simulator.advance(seconds)
@@ -97,7 +101,10 @@ class Control:
             raise RefusedError(400, str(error)) from error
         for one in rules:
             self._simulator.add_fault(one)
-        return bare({"faults": [one.as_json() for one in exchange.account.faults.rules]}, 201)
+        return replace(await self.list_faults(exchange), status=201)
+
+    async def list_faults(self, exchange: Exchange) -> Reply:
+        return bare({"faults": [one.as_json() for one in exchange.account.faults.rules]})
 
     async def clear_faults(self, exchange: Exchange) -> Reply:
         exchange.account.faults.clear()
@@ -111,15 +118,17 @@ class Control:
         return bare({"tries": [asdict(one) for one in exchange.account.ledger.hook_tries]})
 
 
+def is_control(path: str) -> bool:
+    return path in ("/", "/_sim") or path.startswith(PREFIX)
+
+
 def guard(exchange: Exchange) -> None:
-    """Only from this machine, and not from a web page that a browser of this machine shows."""
-    headers = exchange.request.headers
-    try:
-        named = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-    except ValueError:
-        named = ""
-    if not (is_loopback(exchange.connection.peer) and is_loopback(named)) or "origin" in headers:
+    """Only from this machine, and nothing that a stranger made a webhook do."""
+    if not exchange.from_here:
         raise RefusedError(403, "the control API is for this machine only")
+    writes = exchange.request.method != "GET"
+    if writes and exchange.request.headers.get("user-agent") == USER_AGENT:
+        raise RefusedError(403, "the control API takes no webhooks")
 
 
 async def _injected(exchange: Exchange) -> tuple[dict[str, str], bytes]:
@@ -127,16 +136,24 @@ async def _injected(exchange: Exchange) -> tuple[dict[str, str], bytes]:
     if exchange.media_type == "multipart/form-data":
         form = await exchange.form()
         upload = form.uploads.get("document")
-        return form.fields, (await upload.keep()).read() if upload else sample()
+        return _checked({**form.fields}), (await upload.keep()).read() if upload else sample()
     content: dict[str, Any] = await exchange.json(exchange.account.settings.max_body)
+    fields = _checked({name: told for name, told in content.items() if name != "document"})
     if "document" not in content:
-        return _texts(content), sample()
+        return fields, sample()
     try:
         document = base64.b64decode(text(content, "document"), validate=True)
     except ValueError as error:
         raise RefusedError(400, "document is not base64", "document") from error
-    return _texts(content), document
+    return fields, document
 
 
-def _texts(content: dict[str, Any]) -> dict[str, str]:
-    return {name: text(content, name) for name in content if name != "document"}
+def _checked(fields: dict[str, Any]) -> dict[str, str]:
+    """Only what an injection knows: a misspelt field must not pass for a default."""
+    for name, told in fields.items():
+        if name not in TOLD:
+            raise RefusedError(400, f"no field {name}; there is: document, {', '.join(TOLD)}", name)
+        right = WHOLE.fullmatch(str(told)) if name == "pages" else isinstance(told, str)
+        if not right:
+            raise RefusedError(400, f"{name} cannot be {told!r}", name)
+    return {name: str(told) for name, told in fields.items()}

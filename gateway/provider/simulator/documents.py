@@ -48,6 +48,25 @@ class Document:
         return self.path.read_bytes()
 
 
+class Opened:
+    """An open document that reads like bytes, piece by piece: a big one never fills the memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, piece: slice) -> bytes:
+        start, stop, _ = piece.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(stop - start, 0))
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Upload:
     """One document as it arrives. It is thrown away unless someone keeps it."""
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from gateway.provider.simulator.account import Account
 from gateway.provider.simulator.clock import Clock
 from gateway.provider.simulator.connection import Connection, Request
-from gateway.provider.simulator.documents import Document
+from gateway.provider.simulator.documents import Document, Opened
 from gateway.provider.simulator.forms import Form
 from gateway.provider.simulator.hooks import HookSender
+from gateway.provider.simulator.outside import is_loopback
 from gateway.provider.simulator.replies import RefusedError, Reply
 
 MOST_JSON = 1024 * 1024
@@ -62,6 +62,17 @@ class Exchange:
             form.feed(piece)
         form.finish()
         return form
+
+    @property
+    def from_here(self) -> bool:
+        """Asked on this machine, and not by a web page that a browser here shows."""
+        headers = self.request.headers
+        try:
+            named = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        except ValueError:
+            named = ""
+        here = is_loopback(self.connection.peer) and is_loopback(named)
+        return here and "origin" not in headers
 
     @property
     def media_type(self) -> str:
@@ -123,6 +134,6 @@ async def download(exchange: Exchange, document: Document) -> Reply:
     if downloads.now >= most:
         raise RefusedError(429, f"at most {most} downloads at the same time")
     exchange.held.enter_context(downloads.one())
-    content = await asyncio.to_thread(document.read)
+    content = exchange.held.enter_context(closing(Opened(document.path)))
     disposition = f'attachment; filename="fax_document.{document.format or "bin"}"'
     return Reply(200, content, document.media_type, (("content-disposition", disposition),))

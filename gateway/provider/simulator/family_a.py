@@ -39,7 +39,8 @@ async def outbox(exchange: Exchange) -> Reply:
 async def send(exchange: Exchange) -> Reply:
     to_number, from_number, document = await _submission(exchange)
     if suffix(to_number) == NEVER_STORED:
-        row = {"id": exchange.account.new_id("fax"), "status": "pending"}
+        fax_id = exchange.account.swallow(to_number, from_number, document)
+        row = {"id": fax_id, "status": "pending"}
     else:
         fax = exchange.account.submit(to_number, from_number, document)
         row = _row(fax, exchange.clock.now()) | {"status": "pending"}
@@ -133,11 +134,11 @@ async def _uploaded(upload: Upload | None) -> Document:
 
 
 async def _named(exchange: Exchange, url: str) -> Document:
-    """The document behind an address of this machine; for any other, one page stands in."""
+    """The document behind an address of this machine, for who is on it; else, one page."""
     if not is_web(url):
         raise RefusedError(400, "document_url is not an http address", "document_url")
     shelf, name = exchange.account.shelf, url.partition("?")[0].rpartition("/")[2]
-    if not is_local(url):
+    if not (is_local(url) and exchange.from_here):
         return await shelf.store(sample(), name)
     upload = shelf.upload(name)
     exchange.held.callback(upload.discard)

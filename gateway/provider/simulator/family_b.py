@@ -18,6 +18,7 @@ from gateway.provider.simulator.exchange import (
     whole_number,
 )
 from gateway.provider.simulator.inbound import BAUD_RATE, WORDS, InboundFax
+from gateway.provider.simulator.outbound import digits
 from gateway.provider.simulator.outside import is_web
 from gateway.provider.simulator.replies import RefusedError, Reply, bare
 
@@ -144,13 +145,13 @@ def _filters(exchange: Exchange) -> list[Callable[[InboundFax], bool]]:
         wanted.append(lambda fax: fax.at >= first)
     if request.param("to_date"):
         last = _instant(exchange, "to_date")
-        wanted.append(lambda fax: fax.at <= last)
+        wanted.append(lambda fax: int(fax.at) <= last)  # received_at is told in whole seconds
     if status := request.param("status"):
         if status not in WORDS:
             raise RefusedError(400, f"status is one of {', '.join(WORDS)}", "status")
         wanted.append(lambda fax: fax.status == status)
     if number := request.param("from_number"):
-        wanted.append(lambda fax: _digits(fax.from_number) == _digits(number))
+        wanted.append(lambda fax: digits(fax.from_number) == digits(number))
     return wanted
 
 
@@ -159,10 +160,6 @@ def _instant(exchange: Exchange, name: str) -> float:
         return instant(exchange.request.param(name))
     except (ValueError, OverflowError) as error:
         raise RefusedError(400, "an ISO 8601 time", name) from error
-
-
-def _digits(number: str) -> str:
-    return re.sub(r"\D", "", number)
 
 
 def _found(exchange: Exchange) -> InboundFax:

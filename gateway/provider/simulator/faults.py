@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -30,16 +30,27 @@ ACTIONS: dict[str, tuple[Phase, dict[str, Any]]] = {
     "hang_after_accept": (Phase.AFTER, {"seconds": 30.0}),
     "drop_after_accept": (Phase.AFTER, {"reset": False}),
     "slow_body": (Phase.AFTER, {"rate": 1024.0, "stall_after": -1, "stall": 0.0}),
-    "truncate": (Phase.AFTER, {"bytes": -1, "percent": 50.0}),
+    "truncate": (Phase.AFTER, {"bytes": -1, "percent": 50.0, "length": "full"}),
     "wrong_type": (Phase.AFTER, {"label": "", "content": "same"}),
     "webhook": (Phase.HOOK, {"duplicate": 0, "drop": False, "delay": 0.0, "burst": 0}),
 }
 CHOICES = {
-    ("status", "body"): {"envelope", "bare", "html", "empty"},
-    ("garbage", "kind"): {"html", "json", "empty"},
-    ("wrong_type", "content"): {"same", "html", "json", "empty", "gzip"},
+    ("status", "body"): ("envelope", "bare", "html", "empty"),
+    ("garbage", "kind"): ("html", "json", "empty"),
+    ("wrong_type", "content"): ("same", "html", "json", "empty", "gzip"),
+    ("truncate", "length"): ("full", "short", "chunked"),
 }
-MATCH = {"method": "", "path_regex": "", "nth": 0, "every": 0, "prob": 1.0, "after_accept": False}
+MATCH = {
+    "method": "",
+    "path_regex": "",
+    "nth": 0,
+    "every": 0,
+    "prob": 1.0,
+    "from_t": 0.0,
+    "to_t": 0.0,
+    "after_accept": False,
+}
+MOST = {"prob": 1.0, "percent": 100.0}  # of other numbers: 1e9
 MOVABLE = {"status", "garbage"}  # what `after_accept` may move behind the operation
 OURS = {"content-length", "transfer-encoding", "connection"}  # `truncate` lies about these
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: ?[\x21-\x7e](?:[ \t\x21-\x7e]*[\x21-\x7e])?")
@@ -47,7 +58,10 @@ HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: ?[\x21-\x7e](?:[ \t\x21-\x7e]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`nth`: only that match, from 1. `every`: each k-th. `times`: at most so often, 0 = always."""
+    """`nth`: only that match, from 1. `every`: each k-th. `times`: at most so often, 0 = always.
+
+    `from_t`, `to_t`: only between these seconds of the sandbox's clock; 0 = no limit.
+    """
 
     action: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +70,8 @@ class Rule:
     nth: int = 0
     every: int = 0
     prob: float = 1.0
+    from_t: float = 0.0
+    to_t: float = 0.0
     after_accept: bool = False
     times: int = 0
 
@@ -72,6 +88,9 @@ class Rule:
 
     def meets(self, method: str, path: str) -> bool:
         return self.method.upper() in ("", method) and bool(re.search(self.path_regex, path))
+
+    def lasts(self, elapsed: float) -> bool:
+        return self.from_t <= elapsed and (not self.to_t or elapsed < self.to_t)
 
     def as_json(self) -> dict[str, Any]:
         match = {name: getattr(self, name) for name in MATCH if getattr(self, name) != MATCH[name]}
@@ -102,19 +121,24 @@ def rule(written: object) -> Rule:
 class Faults:
     """The rules in force, with their counts."""
 
-    def __init__(self, rules: Iterable[Rule], rng: Random) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], rng: Random, elapsed: Callable[[], float] = float
+    ) -> None:
         self.rules = list(rules)
         self._rng = rng
+        self._elapsed = elapsed  # seconds of the sandbox's clock
         self._seen: Counter[int] = Counter()
         self._struck: Counter[int] = Counter()
 
     def pick(self, phase: Phase, method: str, path: str) -> Rule | None:
         """The fault for this one, if any. Every rule counts what it meets, chosen or not."""
-        due = [
+        elapsed = self._elapsed()
+        met = [
             (at, rule)
             for at, rule in enumerate(self.rules)
-            if rule.phase is phase and rule.meets(method, path) and self._due(at, rule)
+            if rule.phase is phase and rule.meets(method, path) and rule.lasts(elapsed)
         ]
+        due = [(at, rule) for at, rule in met if self._due(at, rule)]
         for at, rule in due:
             if rule.prob >= 1 or self._rng.random() < rule.prob:
                 self._struck[at] += 1
@@ -145,7 +169,7 @@ def _check(rule: Rule) -> None:
     _known("", {**MATCH, "times": 0}, {n: getattr(rule, n) for n in (*MATCH, "times")})
     for (action, name), choices in CHOICES.items():
         if action == rule.action and rule.param(name) not in choices:
-            raise ValueError(f"{action}.{name} is one of {', '.join(sorted(choices))}")
+            raise ValueError(f"{action}.{name} is one of {', '.join(choices)}")
     if (
         rule.after_accept
         and rule.action not in MOVABLE
@@ -156,6 +180,8 @@ def _check(rule: Rule) -> None:
         re.compile(rule.path_regex)
     except re.error as error:
         raise ValueError(f"path_regex: {error}") from error
+    if rule.to_t and rule.to_t <= rule.from_t:
+        raise ValueError("to_t comes after from_t")
     if rule.action == "status":
         _check_status(rule)
 
@@ -169,19 +195,20 @@ def _check_status(rule: Rule) -> None:
 
 
 def _known(where: str, defaults: Mapping[str, Any], written: object) -> None:
-    """Only names there are, each of its default's type, no number below what "none" is."""
+    """Only names there are, each of its default's type, no number out of its range."""
     if not isinstance(written, Mapping):
         raise ValueError(f"{where or 'a fault'} is an object")  # noqa: TRY004 - the same
     for name, value in written.items():
         if name not in defaults:
             raise ValueError(f"no {where}{name}; there is: {', '.join(defaults)}")
-        if not _fits(value, defaults[name]):
+        if not _fits(value, defaults[name], MOST.get(name, 1e9)):
             raise ValueError(f"{where}{name} cannot be {value!r}")
 
 
-def _fits(value: object, default: object) -> bool:
+def _fits(value: object, default: object, most: float) -> bool:
     if isinstance(default, bool) or not isinstance(default, int | float):
         return isinstance(value, Mapping if isinstance(default, Mapping) else type(default))
     whole = isinstance(default, int)
     numbers = int if whole else (int, float)
-    return isinstance(value, numbers) and not isinstance(value, bool) and -1 <= value < 1e9
+    least = min(default, 0)  # -1 is "none" where 0 means something
+    return isinstance(value, numbers) and not isinstance(value, bool) and least <= value <= most

@@ -1,10 +1,12 @@
-"""The page at /_sim/ that tells a person how to play."""
+"""The page at / and /_sim/ that tells a person how to play."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from gateway.provider.simulator.exchange import Exchange, Operation
+from gateway.provider.simulator.faults import ACTIONS, CHOICES, MATCH
 from gateway.provider.simulator.outbound import ENDINGS, REFUSED
 from gateway.provider.simulator.replies import Reply, bare
 
@@ -15,6 +17,10 @@ Its clock runs at {scale} of the real waiting times; account {account}.
 
 Operations
 {operations}
+
+The provider's need the token that `simulate` printed, as X-Auth-Token:
+  curl -X PUT -H "X-Auth-Token: $AUDIAN_AUTH_TOKEN" -F to_number=+14155550123 \\
+    -F from_number=+14155550100 -F document=@fax.pdf {base}/v2/accounts/{account}/faxes
 
 A fax comes in (without -F document=... a sample page is used; JSON with base64 works too):
   curl -F from_number=+14155550123 -F to_number=+14155550100 -F document=@fax.pdf \\
@@ -28,11 +34,19 @@ The next submission is stored, then the connection breaks:
   curl -d '{{"action": "drop_after_accept", "match": {{"method": "PUT"}}, "times": 1}}' \\
     {base}/_sim/faults
 
+A fault rule is {{"action", "params", "match", "times"}}; the first that matches strikes. Actions
+and their parameters, unless given:
+{actions}
+match may have: {match}
+(nth: only that one; every: each k-th; from_t, to_t: between these seconds since the start, see
+"elapsed" in /_sim/state; after_accept: the fax is stored first). times: at most so often.
+
 How a fax ends depends on the last four digits of to_number; any other number succeeds:
 {endings}
 """
 
 TOLD = {
+    "0000": "sent, like any other",
     "0001": "busy the first time, then sent",
     "0006": "pending for ever",
     "0007": "sending for six hours",
@@ -53,9 +67,19 @@ def guide(exchange: Exchange, operations: Sequence[Operation]) -> Reply:
         account=exchange.account.settings.account_id,
         base=exchange.base,
         operations="\n".join(f"  {o.method:6} {o.path:46} {o.summary}" for o in operations),
+        actions="\n".join(f"  {name:18} {_defaults(name)}" for name in ACTIONS),
+        match=", ".join(MATCH),
         endings="\n".join(f"  {tail}  {how}" for tail, how in endings().items()),
     )
     return Reply(200, page.encode(), "text/plain; charset=utf-8")
+
+
+def _defaults(action: str) -> str:
+    """Its parameters, those of a few words with all of them."""
+    return ", ".join(
+        f"{name} {'|'.join(CHOICES.get((action, name), [json.dumps(default)]))}"
+        for name, default in ACTIONS[action][1].items()
+    )
 
 
 def endings() -> dict[str, str]:

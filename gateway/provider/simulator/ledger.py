@@ -76,6 +76,7 @@ class Gauge:
 @dataclass(slots=True)
 class Ledger:
     stored: list[Stored] = field(default_factory=list)  # outbound
+    swallowed: list[Stored] = field(default_factory=list)  # accepted in words, never stored
     injected: list[Stored] = field(default_factory=list)  # inbound
     deleted: list[str] = field(default_factory=list)
     requests: deque[Seen] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
@@ -87,6 +88,7 @@ class Ledger:
     def as_json(self) -> dict[str, Any]:
         return {
             "stored": [asdict(one) for one in self.stored],
+            "swallowed": [asdict(one) for one in self.swallowed],
             "injected": [asdict(one) for one in self.injected],
             "deleted": list(self.deleted),
             "requests": [asdict(one) for one in self.requests],

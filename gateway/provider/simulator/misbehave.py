@@ -53,12 +53,10 @@ def spoilt(rule: Rule, reply: Reply, exchange: Exchange) -> Reply:
         case "wrong_type":
             return _wrong_type(rule, reply)
         case "truncate":
-            share = int(len(reply.body) * min(max(rule.param("percent"), 0.0), 100.0) / 100)
-            most = rule.param("bytes")
-            return replace(reply, pace=Pace(cut=share if most < 0 else most))
+            return _truncated(rule, reply)
         case _:
-            slow = Pace(-1, rule.param("rate"), rule.param("stall_after"), rule.param("stall"))
-            return replace(reply, pace=slow)
+            names = ("rate", "stall_after", "stall")
+            return replace(reply, pace=Pace(**{name: rule.param(name) for name in names}))
 
 
 def _status(rule: Rule, exchange: Exchange) -> Reply:
@@ -86,6 +84,15 @@ def _garbage(kind: str) -> Reply:
             return Reply(200, LOGIN_PAGE, HTML)
 
 
+def _truncated(rule: Rule, reply: Reply) -> Reply:
+    """`short`: the length told is that of the rest, so only the document itself looks cut."""
+    most, length = rule.param("bytes"), rule.param("length")
+    cut = int(len(reply.body) * rule.param("percent") / 100) if most < 0 else most
+    if length == "short":
+        return replace(reply, body=reply.body[:cut])
+    return replace(reply, pace=Pace(cut=cut, chunked=length == "chunked"))
+
+
 def _wrong_type(rule: Rule, reply: Reply) -> Reply:
     label = rule.param("label") or reply.media_type
     match rule.param("content"):
@@ -96,7 +103,7 @@ def _wrong_type(rule: Rule, reply: Reply) -> Reply:
         case "empty":
             return replace(reply, body=b"", media_type=label)
         case "gzip":
-            packed = gzip.compress(reply.body, mtime=0)
+            packed = gzip.compress(reply.body[:], mtime=0)
             encoding = ("content-encoding", "gzip")
             headers = (*reply.headers, encoding)
             return replace(reply, body=packed, media_type=label, headers=headers)

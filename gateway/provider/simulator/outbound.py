@@ -109,8 +109,12 @@ class Lines:
         return start
 
 
+def digits(number: str) -> str:
+    return re.sub(r"\D", "", number)
+
+
 def suffix(number: str) -> str:
-    return re.sub(r"\D", "", number)[-4:]
+    return digits(number)[-4:]
 
 
 def ending(number: str, document: Document, earlier: int) -> Ending:

@@ -7,14 +7,15 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import h11
 
-from gateway.provider.simulator.connection import is_loopback
 from gateway.provider.simulator.documents import Upload
 
+USER_AGENT = "fax-simulator"
 PATIENCE = 10.0
 PIECE = 64 * 1024
 CLOSE = ("Connection", "close")
@@ -60,6 +61,17 @@ def is_web(url: str) -> bool:
         return False
 
 
+def web(url: str) -> str:
+    """That address.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not is_web(url):
+        raise ValueError(f"{url!r} is not an http address")
+    return url
+
+
 def is_local(url: str) -> bool:
     return is_web(url) and is_loopback(urlsplit(url).hostname or "")
 
@@ -74,7 +86,7 @@ async def _ask(
     """One request on a connection of its own; redirects are answers like any other."""
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    common = [("Host", parts.netloc.rpartition("@")[2]), ("User-Agent", "fax-simulator")]
+    common = [("Host", parts.netloc.rpartition("@")[2]), ("User-Agent", USER_AGENT)]
     head = h11.Request(method=method, target=target, headers=[*common, *headers, CLOSE])
     state = h11.Connection(h11.CLIENT)
     async with _connected(parts) as (reader, writer):
@@ -100,6 +112,18 @@ async def _answered(
                 continue
             case _:
                 return status
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that is this machine, without asking any name server."""
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 @asynccontextmanager

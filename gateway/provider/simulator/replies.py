@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
@@ -16,18 +16,30 @@ WORDS = {401: "invalid_credentials", 429: "too_many_requests"}
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a body leaves. `cut`: close after so many bytes, -1 = none; `rate`: bytes a second."""
+    """How a body leaves. `cut`: close after so many bytes, -1 = none; `rate`: bytes a second.
+
+    `chunked`: its length is not told.
+    """
 
     cut: int = -1
+    chunked: bool = False
     rate: float = 0.0
     stall_after: int = -1
     stall: float = 0.0
 
 
+class Body(Protocol):
+    """Bytes, or a file that reads like them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, piece: slice, /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     status: int
-    body: bytes = b""
+    body: Body = b""
     media_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     pace: Pace = Pace()
@@ -83,8 +95,10 @@ def bare_error(refused: RefusedError) -> Reply:
     return Reply(refused.status, json.dumps({"error": error}).encode(), headers=refused.headers)
 
 
+def phrase(status: int) -> str:
+    """The reason phrase of RFC 9110, "Error" where it has none."""
+    return HTTPStatus(status).phrase if status in {int(code) for code in HTTPStatus} else "Error"
+
+
 def _word(status: int) -> str:
-    if status in WORDS:
-        return WORDS[status]
-    known = status in {int(code) for code in HTTPStatus}
-    return HTTPStatus(status).phrase.lower().replace(" ", "_") if known else "error"
+    return WORDS.get(status) or phrase(status).lower().replace(" ", "_")

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from gateway.provider.simulator.outside import is_local
 from gateway.provider.simulator.profile import Settings
 from gateway.provider.simulator.server import DEFAULTS, Simulator
 
@@ -56,8 +57,14 @@ def announce(simulator: Simulator) -> None:
         f"AUDIAN_AUTH_TOKEN={settings.token}\n"
         f"AUDIAN_API_KEY={settings.api_key}\n\n"
         f"profile {settings.profile.name}; how to play: {url}/_sim/\n"
+        + "".join(f"webhook {hook}{_never(hook, settings)}\n" for hook in settings.hooks)
     )
     sys.stdout.flush()
+
+
+def _never(hook: str, settings: Settings) -> str:
+    called = settings.remote_hooks or is_local(hook)
+    return "" if called else " is never called: not a loopback address"
 
 
 def address(listen: str) -> tuple[str, int]:

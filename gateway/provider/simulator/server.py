@@ -18,7 +18,7 @@ from gateway.provider.simulator import family_a, family_b
 from gateway.provider.simulator.account import Account
 from gateway.provider.simulator.clock import Clock
 from gateway.provider.simulator.connection import BrokenError, Connection, DroppedError, Request
-from gateway.provider.simulator.control import PREFIX, Control, guard
+from gateway.provider.simulator.control import PREFIX, Control, guard, is_control
 from gateway.provider.simulator.exchange import Exchange
 from gateway.provider.simulator.faults import Phase, Rule
 from gateway.provider.simulator.hooks import HookSender
@@ -30,6 +30,7 @@ from gateway.provider.simulator.replies import RefusedError, Reply
 from gateway.provider.simulator.router import operate, refusal
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,100}")
+BACKLOG = 4096  # connections that wait for us; more would wait for a second SYN
 MOST_TEXT = 1000  # of a request's words in the ledger
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 DEFAULTS = Settings()
@@ -61,7 +62,7 @@ class Simulator:
         await self.stop()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._accept, host, port)
+        self._server = await asyncio.start_server(self._accept, host, port, backlog=BACKLOG)
         bound, port = self._server.sockets[0].getsockname()[:2]
         name = ANYWHERE.get(bound, bound)
         self.url = f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
@@ -115,8 +116,8 @@ class Simulator:
 
     async def reset(self) -> None:
         """Forget everything: faxes, hooks, faults, tokens, ledger, and the time advanced."""
-        old, self.account = self.account, Account(self.settings, self.clock)
         self.clock.restart()
+        old, self.account = self.account, Account(self.settings, self.clock)
         await old.close()
 
     def state(self) -> dict[str, Any]:
@@ -124,6 +125,7 @@ class Simulator:
         return {
             "profile": self.settings.profile.name,
             "now": now,
+            "elapsed": account.elapsed(),
             "time_scale": self.clock.scale,
             "account_id": self.settings.account_id,
             "outbound": [
@@ -171,18 +173,17 @@ class Simulator:
                 return
 
     async def _answer(self, exchange: Exchange) -> None:
-        if exchange.request.path.startswith(PREFIX):
+        if is_control(exchange.request.path):
             reply = await self._controlled(exchange)
             return await self._send(exchange, reply)
         ledger, seen = exchange.account.ledger, _seen(exchange)
         ledger.requests.append(seen)
         with ledger.at_once.one():
             try:
-                reply = await self._reply(exchange, seen)
-                seen.status = reply.status
-                await self._send(exchange, reply)
+                await self._send(exchange, await self._reply(exchange, seen))
             finally:
-                seen.received, seen.sent = exchange.connection.received, exchange.connection.sent
+                told = exchange.connection
+                seen.status, seen.received, seen.sent = told.answered, told.received, told.sent
         return None
 
     async def _reply(self, exchange: Exchange, seen: Seen) -> Reply:
@@ -199,6 +200,8 @@ class Simulator:
         return reply
 
     async def _controlled(self, exchange: Exchange) -> Reply:
+        if not exchange.request.path.startswith(PREFIX):
+            exchange.request = replace(exchange.request, path=PREFIX)  # the front door
         try:
             guard(exchange)
         except RefusedError as refused:
