@@ -27,7 +27,9 @@ def demo(
     ] = None,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", help="Leave all files in this directory.", resolve_path=True),
+        typer.Option(
+            "--keep", help="Leave all files in this directory.", file_okay=False, resolve_path=True
+        ),
     ] = None,
 ) -> None:
     import asyncio  # noqa: PLC0415 - keeps --help fast

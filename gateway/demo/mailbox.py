@@ -40,11 +40,14 @@ class File:
 
     @property
     def pages(self) -> int:
-        """Of a PDF; 0 = it is none."""
+        """Of a PDF; 0 = it is none that opens."""
         if self.kind != "application/pdf":
             return 0
-        with pikepdf.open(io.BytesIO(self.content)) as document:
-            return len(document.pages)
+        try:
+            with pikepdf.open(io.BytesIO(self.content)) as document:
+                return len(document.pages)
+        except pikepdf.PdfError:
+            return 0
 
 
 def _file(part: Message) -> File:

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import mimetypes
 import secrets
 import shutil
 import signal
-import smtplib
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from email.message import EmailMessage
 from pathlib import Path
-
-import pikepdf
 
 from gateway import log
 from gateway.app import Gateway
 from gateway.config import load
 from gateway.demo.mailbox import Mailbox
+from gateway.demo.pictures import Pictures
+from gateway.demo.props import letter, send
 from gateway.demo.viewer import viewer
 from gateway.document import InspectTask
 from gateway.errors import PermanentError
-from gateway.model import Direction, Fax, State
+from gateway.model import Fax, State
 from gateway.provider.simulator import Settings, Simulator, Timing
 from gateway.web import WebServer
 
@@ -38,7 +36,10 @@ LINE = "+14155550199"
 PERSON = "ann@example.com"
 OFFICE = "office@example.com"
 PATIENCE = 55.0  # s for both roads together
-TIMING = Timing(t_page=0.3, t_queue=1.0, t_index_lag=0.5, t_dial=1.0, t_negotiate=1.0, t_attach=1.0)
+# Fast enough for 200 pages within our patience.
+TIMING = Timing(
+    t_page=0.15, t_queue=1.0, t_index_lag=0.5, t_dial=1.0, t_negotiate=1.0, t_attach=1.0
+)
 
 
 @dataclass
@@ -97,7 +98,7 @@ async def _set(stack: contextlib.AsyncExitStack, root: Path) -> Stage:
         running.result()
     host, port = gateway.web.address
     await gateway.provider.register_webhook(f"http://{host}:{port}/webhook/{secret}")
-    web = WebServer("127.0.0.1", 0, viewer(mailbox))
+    web = WebServer("127.0.0.1", 0, viewer(mailbox, Pictures(gateway.workshop, gateway.spool)))
     await web.start()
     stack.push_async_callback(web.stop)
     return Stage(
@@ -126,7 +127,7 @@ def _environ(root: Path, simulator: Simulator, mailbox: Mailbox, secret: str) ->
 
 async def _act(stage: Stage, document: Path | None) -> bool:
     """Both roads at once; True = both arrived as they should."""
-    out = document or _letter(stage.root / "contract.pdf", "Contract", 2)
+    out = document or letter(stage.root / "contract.pdf", "Contract", 2)
     stage.say("demo", f"the mailbox: {stage.pages}   (all files: {stage.root})")
     try:
         async with asyncio.timeout(PATIENCE):
@@ -141,9 +142,13 @@ async def _act(stage: Stage, document: Path | None) -> bool:
 async def _outbound(stage: Stage, document: Path) -> bool:
     """A mail becomes a fax, and its sender is told."""
     wanted = await _count(stage, document)
-    reply = await asyncio.to_thread(_send, stage.gateway.smtp.address, document)
-    stage.say("mail → fax", f"{PERSON} sends {document.name} to {NUMBER}@fax.local: {reply}")
-    fax = await _follow(stage, "mail → fax", Direction.OUTBOUND)
+    to = f"{NUMBER}@fax.local"
+    reply = await asyncio.to_thread(send, stage.gateway.smtp.address, PERSON, to, document)
+    stage.say("mail → fax", f"{PERSON} sends {document.name} to {to}: {reply}")
+    if not reply.startswith("250 "):
+        stage.say("mail → fax", "FAILED: the gateway refused the mail")
+        return False
+    fax = await _follow(stage, "mail → fax", lambda fax: fax.id == reply.split()[-1])
     notice = await stage.mailbox.wait_for(lambda got: PERSON in got.recipients)
     stage.say("mail → fax", f"{PERSON} reads: {notice.mail['Subject']}")
     stored = [job for job in stage.simulator.ledger.stored if job.to_number == NUMBER]
@@ -160,10 +165,10 @@ async def _outbound(stage: Stage, document: Path) -> bool:
 
 async def _inbound(stage: Stage) -> bool:
     """A fax becomes a mail and is archived."""
-    path = _letter(stage.root / "received.pdf", "Purchase order", 3)
+    path = letter(stage.root / "received.pdf", "Purchase order", 3)
     fax_id = await stage.simulator.inject("+12025551234", LINE, path.read_bytes(), "John Smith")
     stage.say("fax → mail", f"a fax arrives at the provider: {fax_id}")
-    await _follow(stage, "fax → mail", Direction.INBOUND)
+    await _follow(stage, "fax → mail", lambda fax: fax.provider_id == fax_id)
     got = await stage.mailbox.wait_for(
         lambda got: OFFICE in got.recipients and any(file.pages for file in got.files)
     )
@@ -184,12 +189,11 @@ async def _count(stage: Stage, document: Path) -> int:
         return 0  # the road itself will say why
 
 
-async def _follow(stage: Stage, road: str, direction: Direction) -> Fax:
+async def _follow(stage: Stage, road: str, ours: Callable[[Fax], bool]) -> Fax:
     """Print the time line of the road's fax as it grows, until it is closed."""
     shown = 0
     while True:
-        faxes = [fax for fax in await stage.gateway.store.latest(10) if fax.direction is direction]
-        for fax in faxes[-1:]:
+        for fax in filter(ours, await stage.gateway.store.latest(10)):
             history = await stage.gateway.store.history(fax.id)
             for event in history[shown:]:
                 stage.say(road, f"{event.state}{': ' + event.note if event.note else ''}")
@@ -197,46 +201,6 @@ async def _follow(stage: Stage, road: str, direction: Direction) -> Fax:
             if fax.state is State.CLOSED or fax.held:
                 return fax
         await asyncio.sleep(0.1)
-
-
-def _send(server: tuple[str, int], document: Path) -> str:
-    """What a mail program does; returns the server's answer."""
-    mail = EmailMessage()
-    mail["From"], mail["To"] = PERSON, f"{NUMBER}@fax.local"
-    mail["Subject"] = "Signed contract"
-    mail["Message-ID"] = f"<{secrets.token_hex(8)}@example.com>"
-    mail.set_content("Please find the contract attached.")
-    kind = mimetypes.guess_type(document.name)[0] or "application/octet-stream"
-    maintype, _, subtype = kind.partition("/")
-    mail.add_attachment(
-        document.read_bytes(), maintype=maintype, subtype=subtype, filename=document.name
-    )
-    with smtplib.SMTP(*server, timeout=30) as client:
-        client.ehlo("laptop.example.com")
-        client.mail(PERSON)
-        code, said = client.rcpt(f"{NUMBER}@fax.local")
-        if code == 250:
-            code, said = client.data(mail.as_bytes())
-    return f"{code} {said.decode()}"
-
-
-def _letter(path: Path, title: str, pages: int) -> Path:
-    """A PDF with a readable title on each page."""
-    document = pikepdf.new()
-    font = pikepdf.Dictionary(
-        Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica
-    )
-    for number in range(1, pages + 1):
-        document.add_blank_page(page_size=(612, 792))
-        page = document.pages[-1]
-        page.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
-        lines = "".join(
-            f"72 {640 - 22 * i} m {540 - 40 * (i % 3)} {640 - 22 * i} l S " for i in range(24)
-        )
-        ink = f"BT /F1 28 Tf 72 690 Td ({title}, page {number} of {pages}) Tj ET 1 w {lines}"
-        page.Contents = document.make_stream(ink.encode())
-    document.save(path)
-    return path
 
 
 async def _linger(stage: Stage) -> None:
