@@ -24,6 +24,7 @@ from gateway.mail.sniff import (
     sniff,
 )
 
+LARGEST_TEXT = 2_400_000  # bytes of an attached text: some 600 pages
 TINY = 100  # pixels: what is smaller both ways is a logo or a counter
 _LABELS = {
     "application/pdf": "a PDF",
@@ -129,6 +130,8 @@ def fate(raw: Raw, cited: frozenset[str]) -> tuple[Fate, Kind, str]:
         is_page = raw.declared == "text/html" or describe(raw.head) == WEB_PAGE
         return Fate.HTML if is_page else Fate.BODY, Kind.TEXT, ""
     if raw.declared == "text/plain" and describe(raw.head) in _PRINTED and not _believed(raw):
+        if raw.size > LARGEST_TEXT:
+            raise PermanentError(f"{raw.title} is too long for a fax.", Cause.LIMIT)
         return Fate.DOCUMENT, Kind.TEXT, ""
     raise PermanentError(_unfit(raw, kind), Cause.MEDIA)
 
@@ -164,7 +167,7 @@ def _left_out(raw: Raw, kind: Kind, cited: frozenset[str]) -> str:
     if why := _LEFT_OUT.get(raw.declared) or _LEFT_OUT_ENDINGS.get(raw.ending):
         return why
     inside = raw.containers[-1].type if raw.containers else ""
-    if inside == "multipart/alternative" and raw.declared not in ("text/plain", "text/html"):
+    if inside == "multipart/alternative" and not (raw.is_attachment or _is_text(raw)):
         return "another version of the mail's text"
     is_body = _is_text(raw) and not raw.is_attachment
     return "it is empty" if kind is Kind.EMPTY and not raw.name and not is_body else ""

@@ -20,6 +20,7 @@ _ASCII = re.compile(r"[\x00-\x7f]+")
 _FIELD = re.compile(rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]|\r?\n[ \t]|\r(?!\n))*)")
 _WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
 _PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""", re.DOTALL)
+_KIND_ENDS = re.compile(r"[;\s]")
 _CHARSETS = re.compile(  # real ones of mail; not idna, unicode_escape and other traps
     r"utf-?(7|8|8-sig|16|16-?[bl]e|32)|(iso-?8859|latin)-?\d{1,2}|(windows|cp|ibm)-?\d{3,4}|"
     r"koi8-?[rut]|gb18030|big5(-?hkscs)?|euc-?(jp|cn)|iso-2022-(jp|kr)(-\d)?|mac-?roman|macintosh"
@@ -90,7 +91,7 @@ def words(text: str) -> str:
 
 def parameters(value: str) -> tuple[str, dict[str, str]]:
     """`text/plain; charset=x` → the first word in lower case, and the parameters (RFC 2231)."""
-    value = value[:LONGEST_VALUE]
+    value = value.strip()[:LONGEST_VALUE]
     given = [
         (match[1].lower(), _unquoted(match[2].strip()))
         for match in islice(_PARAMETER.finditer(value), MOST_PARAMETERS)
@@ -99,7 +100,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
     pieces = [(name, text) for name, text in given if "*" in name]
     for base in {name.partition("*")[0] for name, _ in pieces}:
         plain[base] = _pieced(sorted(_piece(n, t) for n, t in pieces if n.startswith(base + "*")))
-    return value.partition(";")[0].strip().lower(), plain
+    return _KIND_ENDS.split(value, maxsplit=1)[0].lower(), plain
 
 
 def file_name(text: str) -> str:

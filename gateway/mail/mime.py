@@ -135,11 +135,13 @@ def _open(walk: _Walk, container: Container) -> None:
 def _leave(walk: _Walk, position: int) -> tuple[int, int | None]:
     """The end of what is open at `position`, and where the next part's headers begin."""
     end: int | None = None
+    marks = {one.boundary + tail for one in walk.open if one.boundary for tail in (b"", b"--")}
     for line in _DASHED.finditer(walk.data, max(0, position)):
         walk.dashed += 1
         if walk.dashed > DASHED_LINES:
             raise TooComplexError("it has too many lines that look like boundaries")
-        found = _boundary(walk, line[1].rstrip())
+        text = line[1].rstrip()
+        found = _boundary(walk, text) if text in marks else None
         if found is None:
             continue
         depth, closes = found

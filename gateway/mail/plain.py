@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import re
 
+from gateway.errors import Cause, PermanentError
 from gateway.mail.headers import decode
 
+MOST_SAID = 2_000_000  # characters of a page; there may be much white space among them
+_SPACES = re.compile(r"[ \t\r\n\f]+")
 _TAG = re.compile(r"(/?)([A-Za-z][A-Za-z0-9]*)|[/!?]")
 _HUGE_NUMBER = re.compile(r"&#(\d{8,}|[xX][0-9a-fA-F]{8,});?")  # int() refuses thousands of digits
 _MARKS = (
@@ -103,6 +106,7 @@ class _Reader:
         self._deep = 0  # elements of the same name inside it
         self._pieces: list[str] = []
         self._lists: list[int] = []  # their last numbers; below 0: no numbers
+        self._said = 0
         self._pre = 0
         self._at_start = True
 
@@ -166,9 +170,12 @@ class _Reader:
     def _say(self, data: str) -> None:
         if self.silent:
             return
-        text = html.unescape(_HUGE_NUMBER.sub("", data))
+        self._said += len(data)
+        if self._said > MOST_SAID:
+            raise PermanentError("The text of the mail is too long for a fax.", Cause.LIMIT)
+        text = html.unescape(_HUGE_NUMBER.sub("", data)) if "&" in data else data
         if not self._pre:
-            text = re.sub(r"[ \t\r\n\f]+", " ", text)
+            text = _SPACES.sub(" ", text)
             is_apart = self._at_start or self._pieces[-1].endswith(" ")
             text = text.lstrip(" ") if is_apart else text
         if text:

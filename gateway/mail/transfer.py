@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.mail.mime import Data
 
-SLICE = 1 << 20
+SLICE = 1 << 18
 HEAD = 4096
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _FOREIGN = bytes(set(range(256)) - set(_ALPHABET))
@@ -44,10 +44,11 @@ def _from_base64(data: Data, start: int, end: int, write: Callable[[bytes], obje
     """Foreign bytes are dropped; padding ends a run, and another may follow."""
     rest = b""
     for position in range(start, end, SLICE):
-        piece = data[position : min(end, position + SLICE)].translate(None, _FOREIGN)
-        *ended, rest = re.split(rb"=+", rest + piece)
-        for run in ended:
-            write(_run(run))
+        rest += data[position : min(end, position + SLICE)].translate(None, _FOREIGN)
+        if b"=" in rest:
+            *ended, rest = re.split(rb"=+", rest)
+            for run in ended:
+                write(_run(run))
         whole = len(rest) - len(rest) % 4
         write(binascii.a2b_base64(rest[:whole]))
         rest = rest[whole:]

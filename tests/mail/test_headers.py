@@ -77,6 +77,7 @@ def test_words(text: str, meant: str) -> None:
     [
         ("", "", {}),
         ("Text/Plain", "text/plain", {}),
+        (" text/plain (as ever) ;a=b", "text/plain", {"a": "b"}),
         ("text/plain; charset=utf-8", "text/plain", {"charset": "utf-8"}),
         ('a/b; Name="x; y"; c = d ', "a/b", {"name": "x; y", "c": "d"}),
         (r'a/b; name="say \"hi\" \\ C:\x"', "a/b", {"name": r'say "hi" \ C:\x'}),

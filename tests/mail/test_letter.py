@@ -186,6 +186,8 @@ TOLD = ["HTML version of the text: the plain text is used"]
     [
         (mail(text("plain")), "plain", []),
         (mail(b"\r\nno type"), "no type", []),
+        (mail(raw("Content-Type: text/plain charset=utf-8", b"no semicolon")), "no semicolon", []),
+        (mail(raw("Content-Type: TEXT", b"half a type")), "half a type", []),
         (mail(PAGE), "in colour", []),
         (mail(text("<!DOCTYPE html><html><p>not so plain</p></html>")), "not so plain", []),
         (mail(alternative(text("plain"), PAGE)), "plain", TOLD),
@@ -334,6 +336,8 @@ SPLIT = (
          "a.gif is a GIF picture" + UNFIT),
         (part(b"\x78\x9f\x3e\x22" + bytes(40), "application/ms-tnef", "winmail.dat"),
          PACKAGE),
+        (multipart(text("see"), part(ZIP, "application/zip", "a.zip"),
+                   kind="multipart/alternative", boundary="in"), "a.zip is a ZIP archive" + UNFIT),
         (part(b"", name="a.pdf"), "a.pdf is empty; please send the file again."),
         (part(b"", "text/plain", "a.txt"), "a.txt is empty; please send the file again."),
         (part(b"", "image/jpeg", "a.jpg"), "a.jpg is empty; please send the file again."),
@@ -384,12 +388,17 @@ def test_refused(tmp_path: Path, one: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (
+            mail(html("<b>x</b>" * 20_000 + "y" * 1_980_001)),
+            "The text of the mail is too long for a fax.",
+        ),
+        (mail(part(b"x" * 2_400_001, "text/plain", "a.txt")), "a.txt is too long for a fax."),
         (mail(text("x" * 600_001)), "The text of the mail is too long for a fax."),
         (mail(text("x" * (16 << 20) + "x")), "The text of the mail is too long for a fax."),
         (mail(*[text("x")] * 201), "The mail is too complex: it has too many parts."),
         (b"Subject: x\r\n" * 501, "The mail is too complex: its headers are too long."),
     ],
-    ids=["text", "body", "parts", "headers"],
+    ids=["page", "attached text", "text", "body", "parts", "headers"],
 )
 def test_too_much(tmp_path: Path, content: bytes, words: str) -> None:
     with pytest.raises(PermanentError) as refused:
@@ -542,7 +551,7 @@ def flat(tree: object) -> list[Leaf]:
     return [tree] if isinstance(tree, Leaf) else []
 
 
-@QUICK
+@settings(QUICK, max_examples=80)
 @given(TREES, st.sampled_from(["\r\n", "\n"]))
 def test_what_was_attached_is_found(tmp_path: Path, tree: object, line_end: str) -> None:
     message = composed(tree)
