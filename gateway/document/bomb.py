@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from pikepdf import Array, Dictionary, Name, Object, Stream
 
-from gateway.document.refusal import too_large
+from gateway.document.refusal import damaged, too_large
 
 ONE_STREAM = 64 << 20  # bytes unpacked, of one content stream, font or table
 ALL_STREAMS = 192 << 20
 IMAGE_PIXELS = 150_000_000  # of one image: a Letter sheet at 1,200 dpi has 135 million
 IMAGE_BYTES = 256 << 20
 STEP = 1 << 20
+FLUSHED = b"\0\0\xff\xff"  # whole, though its writer left out the end mark
 FOREIGN_KEYS = (
     *("/F", "/FFilter", "/FDecodeParms"),  # the bytes are in another file
     *("/OPI", "/Ref", "/Alternates", "/PS", "/Metadata", "/PieceInfo", "/AF"),
@@ -61,7 +62,9 @@ def _unpacked(stream: Object, title: str) -> int:
     for name in _filters(stream):
         if name not in ("/FlateDecode", "/Fl"):
             break
-        content, size = _inflate(content, title)
+        content, size, whole = _inflate(content, title)
+        if not whole and "/Length1" not in stream:  # of fonts the readers make the best
+            raise damaged(title)  # half a page would be faxed
     return max(size, len(content))
 
 
@@ -70,18 +73,17 @@ def _filters(stream: Object) -> list[str]:
     return [str(name) for name in given] if isinstance(given, Array) else [str(given or "")]
 
 
-def _inflate(content: bytes, title: str) -> tuple[bytes, int]:
-    """Unpacked beginning (a second filter needs no more than that to be judged) and full size."""
+def _inflate(given: bytes, title: str) -> tuple[bytes, int, bool]:
+    """Unpacked beginning (a second filter needs no more to be judged), full size, is it whole."""
     unpack = zlib.decompressobj()
-    size, pieces = 0, []
+    size, pieces, rest = 0, [], given
     try:
-        while content and not unpack.eof:
-            piece = unpack.decompress(content, STEP)
-            content = unpack.unconsumed_tail
+        while not unpack.eof and (piece := unpack.decompress(rest, STEP)):
+            rest = unpack.unconsumed_tail
             size += len(piece)
             pieces.append(piece)
             if size > ONE_STREAM:
                 raise too_large(title, "unpacks to too much data")
     except zlib.error:
-        return b"".join(pieces), size  # readers take what there is; so does the fax network
-    return b"".join(pieces), size
+        return b"".join(pieces), size, False
+    return b"".join(pieces), size, unpack.eof or not given or given.endswith(FLUSHED)

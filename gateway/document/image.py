@@ -24,6 +24,7 @@ FINEST = 300  # dpi that a grey page keeps
 LOSSLESS = 600_000  # bytes: what packs smaller without loss stays without loss
 QUALITY = 80
 UNKNOWN_DPI = 100.0
+MOST_PADDING = 64  # bytes
 FAX_WIDTHS = (1728, 2048, 2432)  # T.4: A4, B4, A3 at 204 dpi
 _FORMATS = {Kind.TIFF: "TIFF", Kind.PNG: "PNG", Kind.JPEG: "JPEG"}
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -94,7 +95,7 @@ def _picture(image: ImageFile.ImageFile, kind: Kind, title: str) -> Picture:
         raise too_large(title, f"has a picture of {image.width} x {image.height} pixels")
     across_dpi, down_dpi = _dpi(image, kind)
     width, height = image.width * 72 / across_dpi, image.height * 72 / down_dpi
-    strip = _g4_strip(image) if kind is Kind.TIFF else b""
+    strip = _g4_strip(image, title) if kind is Kind.TIFF else b""
     image.load()
     if strip:
         black_is_1 = _tags(image)[_PHOTOMETRIC] == 1
@@ -163,19 +164,30 @@ def _dpi(image: Image.Image, kind: Kind) -> tuple[float, float]:
     return UNKNOWN_DPI, UNKNOWN_DPI
 
 
-def _g4_strip(image: ImageFile.ImageFile) -> bytes:
+def _g4_strip(image: ImageFile.ImageFile, title: str) -> bytes:
     """The page's one strip of T.6 code; empty when it has another form and must be packed anew."""
     tags = _tags(image)
-    strips, sizes = tags.get(_STRIPS, ()), tags.get(_STRIP_SIZES, ())
-    plain = tags.get(_COMPRESSION) == 4 and tags.get(_ORIENTATION, 1) == 1 and image.mode == "1"
-    if not plain or len(strips) != 1 or len(sizes) != 1 or tags.get(_PHOTOMETRIC) not in (0, 1):
+    if tags.get(_COMPRESSION) != 4 or image.fp is None:
         return b""
-    file = image.fp
-    if file is None:
+    strips = []
+    for start, size in zip(tags.get(_STRIPS, ()), tags.get(_STRIP_SIZES, ()), strict=False):
+        image.fp.seek(start)
+        strips.append(image.fp.read(size))
+        if _is_torn(strips[-1]):
+            raise damaged(title)
+    plain = tags.get(_ORIENTATION, 1) == 1 and image.mode == "1"
+    if not plain or len(strips) != 1 or tags.get(_PHOTOMETRIC) not in (0, 1):
         return b""
-    file.seek(strips[0])
-    content: bytes = file.read(sizes[0])
-    return content.translate(_REVERSED) if tags.get(_FILL_ORDER, 1) == 2 else content
+    return strips[0].translate(_REVERSED) if tags.get(_FILL_ORDER, 1) == 2 else strips[0]
+
+
+def _is_torn(strip: bytes) -> bool:
+    """A hole of zeros, as half copied files have: decoders take it for the end, silently.
+
+    No code of T.6 has so many zeros in a row; a little padding at the end is usual.
+    """
+    code = strip.rstrip(b"\0")
+    return b"\0\0\0" in code or len(strip) - len(code) > MOST_PADDING
 
 
 def _grey(image: Image.Image) -> Image.Image:

@@ -146,7 +146,7 @@ def many_pages(count: int = 100_000) -> bytes:
 
 def sheet(size: tuple[int, int] = (1728, 2200), mode: str = "1") -> Image.Image:
     """White, with a black mark in the upper left corner and a line across the foot."""
-    image = Image.new(mode, size, "white" if mode != "1" else 1)
+    image = Image.new(mode, size, "white")
     pen = ImageDraw.Draw(image)
     ink = 0 if mode in ("1", "L") else "black"
     pen.rectangle((size[0] // 20, size[1] // 20, size[0] // 4, size[1] // 8), fill=ink)
