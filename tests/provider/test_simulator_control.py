@@ -66,6 +66,9 @@ async def test_inject_in_three_ways() -> None:
             hashlib.sha256(tiff(2)).hexdigest()
         }
         assert (await client.get(RECEIVED)).json()["total"] == 3
+        assert len(list(sim.account.shelf._directory.iterdir())) == 3
+        document = await client.get(f"/_sim/documents/{faxes[1].id}")
+        assert (document.content, document.headers["content-type"]) == (tiff(2), "image/tiff")
 
 
 @pytest.mark.parametrize(

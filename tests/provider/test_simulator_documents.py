@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -258,7 +259,17 @@ CURL = (
 )
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+
+
+async def curl(command: str, directory: Path) -> int:
+    """The status of its answer; a failure of curl itself is an error."""
+    words = shlex.split(command.replace("\\\n", " "))
+    done = await anyio.run_process([*words, "-sS", "-w", "%{http_code}"], cwd=directory)
+    return int(done.stdout[-3:])
+
+
+@needs_curl
 async def test_the_examples_of_the_documents_as_they_are_printed(tmp_path: Path) -> None:
     document, saved = tmp_path / "document.pdf", tmp_path / "saved.pdf"
     document.write_bytes(pdf(3))
@@ -268,9 +279,7 @@ async def test_the_examples_of_the_documents_as_they_are_printed(tmp_path: Path)
         codes, bodies = [], []
         for command in CURL:
             written = command.format(**put_in, document=document, saved=saved)
-            words = shlex.split(written.replace("\\\n", " "))
-            done = await anyio.run_process([*words, "-sS", "-w", "%{http_code}"])
-            codes.append(int(done.stdout[-3:]))
+            codes.append(await curl(written, tmp_path))
             if saved.exists():
                 bodies.append(saved.read_bytes())
                 saved.unlink()
@@ -280,3 +289,17 @@ async def test_the_examples_of_the_documents_as_they_are_printed(tmp_path: Path)
         assert [stored.pages for stored in sim.ledger.stored] == [3, 1, 3]
         assert sim.ledger.stored[2].name == "document.pdf"
         assert sim.account.inbound[put_in["received"]].status == "archived"
+
+
+@needs_curl
+async def test_the_examples_of_our_own_page(tmp_path: Path) -> None:
+    (tmp_path / "fax.pdf").write_bytes(pdf(4))
+    async with sandbox() as (sim, client):
+        page = (await client.get("/")).text.replace("$AUDIAN_AUTH_TOKEN", "sandbox-token")
+        examples = re.findall(r"^  (curl (?:[^\n]*\\\n)*[^\n]*)$", page, re.MULTILINE)
+        codes = [await curl(example, tmp_path) for example in examples]
+        assert codes == [202, 201, 201, 200, 201]
+        assert [stored.pages for stored in sim.ledger.stored] == [4]
+        assert [fax.pages for fax in sim.account.inbound.values()] == [4, 1]
+        assert sim.account.elapsed() >= 600
+        assert [rule.action for rule in sim.account.faults.rules] == ["drop_after_accept"]

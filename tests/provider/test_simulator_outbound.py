@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.provider.simulator import Timing
+from gateway.provider.simulator import Settings, Simulator, Timing
 from tests.make import pdf
-from tests.provider.sandbox import FAXES, PROMPT, TO, sandbox, submit, submitted
+from tests.provider.sandbox import FAXES, PROMPT, TO, TOKEN, sandbox, submit, submitted
 
 pytestmark = pytest.mark.anyio
 LONG = 7 * 3600.0
@@ -126,6 +126,26 @@ async def test_accepted_but_never_stored() -> None:
         assert swallowed.id == reply.json()["data"]["id"]
         assert swallowed.sha256 == hashlib.sha256(pdf()).hexdigest()
         assert not list(sim.account.shelf._directory.iterdir())
+
+
+async def futures(seed: int) -> list[Any]:
+    """Everything that is drawn for a few faxes, on a clock that stands still."""
+    settings = Settings(timing=Timing(t_accept=0), seed=seed, calls=2, max_outbound=1)
+    async with (
+        Simulator(settings, wall=lambda: 1_770_000_000.0) as sim,
+        httpx.AsyncClient(base_url=sim.url, headers=TOKEN) as client,
+    ):
+        for tail in ("0001", "0123", "0007", "0013", "0124"):
+            await submit(client, pdf(2), f"+1415555{tail}")
+            await client.put("/v2/api_auth", json={"data": {"api_key": "sandbox-key"}})
+            await client.post("/_sim/inject", json={})
+        sent = [(fax.id, fax.listed_at, fax.plan) for fax in sim.account.outbound.values()]
+        received = [(fax.id, fax.ready_at) for fax in sim.account.inbound.values()]
+        return [sent, received, sim.ledger.stored, sim.ledger.swallowed]
+
+
+async def test_same_seed_same_requests_same_future() -> None:
+    assert await futures(7) == await futures(7) != await futures(8)
 
 
 async def test_lines_are_few() -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -144,6 +145,29 @@ async def test_two_hundred_at_once() -> None:
         assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
         assert len(sim.ledger.requests) == 200
         assert sim.ledger.at_once.now == 0
+
+
+async def test_an_outage_while_connections_close_is_quiet() -> None:
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with sandbox() as (sim, _):
+        url = httpx.URL(sim.url)
+        peers = [await asyncio.open_connection(url.host, url.port) for _ in range(3)]
+        for (reader, writer), content in zip(
+            peers,
+            (b"hello\r\n\r\n", b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET"),
+            strict=True,
+        ):
+            writer.write(content)
+            if content != b"GET":
+                assert b"HTTP/1.1 4" in await reader.read()  # now it waits for us to close
+        await sim.stop(keep=True)
+        assert not sim._peers
+        for _, writer in peers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    assert failures == []
 
 
 async def test_ipv6() -> None:

@@ -146,7 +146,8 @@ class Connection:
         """Returns when the peer hangs up."""
         with contextlib.suppress(OSError, h11.RemoteProtocolError):
             while content := await self._reader.read(PIECE):
-                self._h11.receive_data(content)
+                if self._h11.their_state is not h11.SEND_BODY:  # a body that nobody wanted
+                    self._h11.receive_data(content)
 
     async def refuse(self, status: int, clock: Clock) -> None:
         """The answer to what is not HTTP, as far as it can still be given."""

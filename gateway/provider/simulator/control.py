@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.provider.simulator.documents import sample
+from gateway.provider.simulator.documents import Document, Opened, sample
 from gateway.provider.simulator.exchange import Exchange, Operation, text
 from gateway.provider.simulator.faults import rule
 from gateway.provider.simulator.guide import guide
@@ -70,18 +71,20 @@ class Control:
         fax = account.outbound.get(fax_id) or account.inbound.get(fax_id)
         if fax is None:
             raise RefusedError(404, "no fax has that id")
-        return Reply(200, fax.document.read(), fax.document.media_type)
+        content = exchange.held.enter_context(closing(Opened(fax.document.path)))
+        return Reply(200, content, fax.document.media_type)
 
     async def inject(self, exchange: Exchange) -> Reply:
         fields, document = await _injected(exchange)
-        fax_id = await self._simulator.inject(
-            from_number=fields.get("from_number") or FROM_NUMBER,
-            to_number=fields.get("to_number") or TO_NUMBER,
-            document=document,
-            from_name=fields.get("from_name", ""),
-            pages=int(fields.get("pages") or 0),
+        fax = exchange.account.receive(
+            fields.get("from_number") or FROM_NUMBER,
+            fields.get("to_number") or TO_NUMBER,
+            document,
+            fields.get("from_name", ""),
+            int(fields.get("pages") or 0),
         )
-        return bare({"id": fax_id}, 201)
+        exchange.sender.received(exchange.account, fax, exchange.base)
+        return bare({"id": fax.id}, 201)
 
     async def advance(self, exchange: Exchange) -> Reply:
         seconds = (await exchange.json()).get("seconds")
@@ -131,21 +134,22 @@ def guard(exchange: Exchange) -> None:
         raise RefusedError(403, "the control API takes no webhooks")
 
 
-async def _injected(exchange: Exchange) -> tuple[dict[str, str], bytes]:
+async def _injected(exchange: Exchange) -> tuple[dict[str, str], Document]:
     """The fields and the document of a fax to inject; a sample page when none is given."""
+    shelf = exchange.account.shelf
     if exchange.media_type == "multipart/form-data":
         form = await exchange.form()
-        upload = form.uploads.get("document")
-        return _checked({**form.fields}), (await upload.keep()).read() if upload else sample()
+        fields, upload = _checked({**form.fields}), form.uploads.get("document")
+        return fields, await upload.keep() if upload else await shelf.store(sample())
     content: dict[str, Any] = await exchange.json(exchange.account.settings.max_body)
     fields = _checked({name: told for name, told in content.items() if name != "document"})
     if "document" not in content:
-        return fields, sample()
+        return fields, await shelf.store(sample())
     try:
         document = base64.b64decode(text(content, "document"), validate=True)
     except ValueError as error:
         raise RefusedError(400, "document is not base64", "document") from error
-    return fields, document
+    return fields, await shelf.store(document)
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, str]:

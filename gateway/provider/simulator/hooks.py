@@ -25,6 +25,10 @@ class HookSender:
         self.outside = outside
         self._free = asyncio.Semaphore(AT_ONCE)
 
+    def received(self, account: Account, fax: InboundFax, base: str) -> None:
+        """Tell of it in its time."""
+        account.spawn(self.announce(account, "fax_received", fax, base))
+
     async def announce(self, account: Account, event: str, fax: InboundFax, base: str) -> None:
         """Tell every hook that asked for this event."""
         if event == "fax_received":

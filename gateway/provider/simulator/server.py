@@ -100,7 +100,7 @@ class Simulator:
         kept = await account.shelf.store(document)
         fax = account.receive(from_number, to_number, kept, from_name, pages)
         if announce:
-            account.spawn(self._sender.announce(account, "fax_received", fax, self.url))
+            self._sender.received(account, fax, self.url)
         return fax.id
 
     def advance(self, seconds: float) -> None:
@@ -150,6 +150,13 @@ class Simulator:
         task.add_done_callback(self._peers.discard)
         connection = Connection(reader, writer, self.settings.max_body)
         try:
+            await self._attend(connection)
+            await connection.close()
+        except asyncio.CancelledError:  # only `stop` cancels us, and it waits
+            connection.drop(reset=True)
+
+    async def _attend(self, connection: Connection) -> None:
+        try:
             await self._converse(connection)
         except DroppedError as dropped:
             connection.drop(reset=dropped.reset)
@@ -157,12 +164,8 @@ class Simulator:
             with suppress(BrokenError, h11.LocalProtocolError):
                 await connection.refuse(broken.status, self.clock)
                 await connection.linger()
-        except asyncio.CancelledError:  # only `stop` cancels us, and it waits
-            connection.drop(reset=True)
         except Exception as error:
             log.exception("connection_failed", error=repr(error))
-        finally:
-            await connection.close()
 
     async def _converse(self, connection: Connection) -> None:
         while (request := await connection.request()) is not None:
