@@ -17,7 +17,10 @@ MOST_WORDS = 200  # encoded words in it
 MOST_PARAMETERS = 50
 FILE_NAME = 200
 _ASCII = re.compile(r"[\x00-\x7f]+")
-_FIELD = re.compile(rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]|\r?\n[ \t]|\r(?!\n))*)")
+GOES_ON = rb"[ \t]|(?i:(?:file)?name|boundary|charset)="  # some forget the space before
+_FIELD = re.compile(
+    rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]|\r?\n(?=" + GOES_ON + rb")|\r(?!\n))*)"
+)
 _WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
 _PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""", re.DOTALL)
 _KIND_ENDS = re.compile(r"[;\s]")

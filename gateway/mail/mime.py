@@ -23,7 +23,7 @@ PARTS = 200
 DEPTH = 20
 MESSAGES = ("message/rfc822", "message/global", "message/news")
 DASHED_LINES = 20_000  # that might have been boundaries: a bound on our own work
-_LINE = re.compile(rb"(?:[!-9;-~]{1,200}[ \t]*:|[ \t]|>?From )[^\n]*(?:\n|\Z)")
+_LINE = re.compile(rb"(?:[!-9;-~]{1,200}[ \t]*:|>?From |" + headers.GOES_ON + rb")[^\n]*(?:\n|\Z)")
 _BLANK = re.compile(rb"\r?\n")
 _DASHED = re.compile(rb"\n--([^\r\n]{0,250})[^\n]*")
 

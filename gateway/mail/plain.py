@@ -54,16 +54,19 @@ def _tidy(text: str) -> str:
 
 
 def _unflowed(text: str, *, delete_space: bool) -> str:
-    """RFC 3676: a line that ends in a space goes on in the next."""
-    flowed, joined = [], ""
+    """RFC 3676: a line that ends in a space goes on in the next of the same quote depth."""
+    flowed: list[list[str]] = []
+    open_at = -1  # depth of the line that goes on
     for line in text.split("\n"):
-        line_text = line.removeprefix(" ") if not joined else line.removeprefix(" ").lstrip(">")
-        if line_text.endswith(" ") and line_text != "-- ":
-            joined += line_text[:-1] if delete_space else line_text
-        else:
-            flowed.append(joined + line_text)
-            joined = ""
-    return "\n".join([*flowed, joined] if joined else flowed)
+        content = line.lstrip(">")
+        depth = len(line) - len(content)
+        content = content.removeprefix(" ")  # §4.4
+        goes_on = content.endswith(" ") and content != "-- "
+        if depth != open_at or content == "-- ":
+            flowed.append([">" * depth + " " * bool(depth)])
+        flowed[-1].append(content[:-1] if goes_on and delete_space else content)
+        open_at = depth if goes_on else -1
+    return "\n".join("".join(pieces) for pieces in flowed)
 
 
 def _meta_charset(content: bytes) -> str:

@@ -35,6 +35,7 @@ from gateway.mail.headers import (
         (b"A: \xc3\xbc \xe2\x82\xac\r\n", [("a", "ü €")]),
         (b"A: \xfc \x80\r\n", [("a", "ü €")]),
         (b"A: " + b"x" * 9000, [("a", "x" * 8000)]),
+        (b'A: x;\r\nFileName="a: b"\r\nB: 1', [("a", 'x; FileName="a: b"'), ("b", "1")]),
         (b"Empty:\r\nA: 1", [("empty", ""), ("a", "1")]),
     ],
 )

@@ -114,6 +114,9 @@ DOCUMENTS = {
                          "März 2.pdf", "pdf"),
     "name without quotes": (part(PDF, head="Content-Disposition: attachment;"
                                  " filename=Scan from MFP 2.pdf"), "Scan from MFP 2.pdf", "pdf"),
+    "name on a line of its own": (
+        part(PDF, head='Content-Disposition: attachment;\r\nfilename="a.pdf"\r\nX: 1'),
+        "a.pdf", "pdf"),
     "name with a path": (part(PDF, name=r"C:\\Users\\Ann\\..\\a.pdf"), "a.pdf", "pdf"),
     "name in raw utf-8": (part(PDF, name="Größe.pdf"), "Größe.pdf", "pdf"),
 }  # fmt: skip
