@@ -40,8 +40,15 @@ def _pattern(value: str) -> str:
     return value
 
 
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_ADDRESS = re.compile(
+    rf"(?=.{{1,64}}@.{{1,253}}$){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"  # RFC 5321 §4.1.2
+)
+
+
 def _address(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}", value):
+    if not _ADDRESS.fullmatch(value):
         raise ValueError('a mail address such as "office@example.com" is wanted')
     return value
 
@@ -84,11 +91,11 @@ class Rules(BaseModel):
 def load(path: Path, fax_domains: Collection[str]) -> Rules:
     """Read the file. Raises RulesError with every problem of it."""
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(path.read_text("utf-8-sig"))
         rules = Rules.model_validate(table)
     except (OSError, UnicodeDecodeError) as error:
         raise RulesError([f"{path} cannot be read: {error}"]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RulesError([f"{path}: {error}"]) from None
     except ValidationError as error:
         errors = error.errors()
@@ -106,7 +113,7 @@ def _problems(rules: Rules, fax_domains: Collection[str]) -> list[str]:
         problems += [
             f"route {number}: {address} is a fax address: a received fax would be faxed"
             for address in route.mail
-            if address.rpartition("@")[2].lower() in fax_domains
+            if _is_within(address.rpartition("@")[2].lower(), fax_domains)
         ]
         last = number == len(rules.route)
         if route.catches_all() and not last and not route.go_on:
@@ -116,6 +123,11 @@ def _problems(rules: Rules, fax_domains: Collection[str]) -> list[str]:
             'the last route must catch what no other did: add [[route]] with mail = ["…"] alone'
         )
     return problems
+
+
+def _is_within(domain: str, fax_domains: Collection[str]) -> bool:
+    """Also `name@number.fax.local` is a fax (M2)."""
+    return any(domain == fax or domain.endswith(f".{fax}") for fax in fax_domains)
 
 
 def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's own shape

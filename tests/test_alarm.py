@@ -12,7 +12,7 @@ from gateway.errors import TransientError
 from gateway.mail.post import Post
 from gateway.mail.smarthost import Relay, Smarthost
 from gateway.model import State
-from gateway.spool import Spool
+from gateway.spool import Kind, Spool
 from gateway.store import HELD, Store
 from gateway.worker import Room, one, step
 from tests.conftest import Clock
@@ -72,3 +72,53 @@ async def test_a_smarthost_that_is_away_is_tried_again(mailbox: Mailbox, spool: 
     mailbox.trouble.times, mailbox.trouble.reply = 1, "451 later"
     with pytest.raises(TransientError):
         await alarm(mailbox, spool)(outbound(State.PREPARED, held="stuck"))
+
+
+async def test_who_has_heard_hears_nothing_again(mailbox: Mailbox, spool: Spool) -> None:
+    """The sender's mailbox says later, for days: the admin gets one mail, not one each try."""
+    room = alarm(mailbox, spool)
+    held = outbound(State.PREPARED, held="stuck")
+    mailbox.refuse_rcpt["ann@example.com"] = "452 4.2.2 mailbox full"
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            await room(held)
+    mailbox.refuse_rcpt.clear()
+    assert (await room(held)).told
+    assert [got.recipients for got in mailbox.mails] == [
+        ("admin@example.com",),
+        ("ann@example.com",),
+    ]
+
+
+async def test_an_admin_who_says_later_does_not_keep_the_sender_waiting(
+    mailbox: Mailbox, spool: Spool
+) -> None:
+    room = alarm(mailbox, spool)
+    held = outbound(State.PREPARED, held="stuck")
+    mailbox.refuse_rcpt["admin@example.com"] = "452 4.2.2 mailbox full"
+    for _ in range(2):
+        with pytest.raises(TransientError):
+            await room(held)
+    assert [got.recipients for got in mailbox.mails] == [("ann@example.com",)]
+    mailbox.refuse_rcpt.clear()
+    assert (await room(held)).told
+    assert len(mailbox.mails) == 2
+
+
+async def test_held_again_is_told_again(mailbox: Mailbox, spool: Spool) -> None:
+    """It was released, and stuck once more: that is news."""
+    room = alarm(mailbox, spool)
+    held = outbound(State.PREPARED, held="stuck")
+    await room(held)
+    await room(held)
+    assert len(mailbox.mails) == 4
+
+
+async def test_a_bug_in_a_notice_floods_nobody(mailbox: Mailbox, spool: Spool) -> None:
+    room = alarm(mailbox, spool)
+    held = outbound(State.PREPARED, held="stuck")
+    spool.path(held.id, Kind.THUMBNAIL).mkdir()  # no file: composing the notice fails
+    for _ in range(3):
+        with pytest.raises(OSError, match="directory"):
+            await room(held)
+    assert [got.recipients for got in mailbox.mails] == [("admin@example.com",)]

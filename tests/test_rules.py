@@ -41,12 +41,37 @@ def test_the_example_is_good() -> None:
         ("[[route]]\nto = '+14155550100'\nmail = 'a@b.c'\n", "the last route must catch"),
         (LAST + LAST, "route 1 catches every fax"),
         ("[[route]]\nmail = '+14155550100@FAX.local'\n", "is a fax address"),
+        ("[[route]]\nmail = 'ann@14155550100.fax.local'\n", "is a fax address"),
+        ("[[route]]\nmail = 'a@fax.local.'\n", "a mail address such as"),
+        ("[[route]]\nmail = 'office@example..com'\n", "a mail address such as"),
+        ("[[route]]\nmail = 'office.@example.com'\n", "a mail address such as"),
+        ("[[route]]\nmail = 'office@-example.com'\n", "a mail address such as"),
+        ("[[route]]\nmail = 'office@example.com '\n", "a mail address such as"),
+        ("[[route]]\nmail = 'office@\u0435xample.com'\n", "a mail address such as"),
+        ("[[route]]\nto = '*'\nmail = 'a@b.c'\n" + LAST, "a number such as"),
+        ("[[route]]\nto = ''\nmail = 'a@b.c'\n" + LAST, "a number such as"),
+        ("[[route]]\nto = []\nmail = 'a@b.c'\n" + LAST, "route 1 catches every fax"),
+        ("x = " + "[" * 20_000, "rules.toml"),
     ],
 )
 def test_mistakes(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(RulesError) as caught:
         read(tmp_path, text)
     assert any(word in str(caught.value) for word in says.split("|")), caught.value
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_as_other_systems_write_files(tmp_path: Path, mark: str, end: str) -> None:
+    """Notepad begins a file with a mark and ends lines with two characters."""
+    text = mark + LAST.replace("\n", end)
+    (tmp_path / "rules.toml").write_bytes(text.encode())
+    assert load(tmp_path / "rules.toml", ()).route[0].mail == ("office@example.com",)
+
+
+def test_an_example_of_each_good_address(tmp_path: Path) -> None:
+    for address in ("o'neil+fax@sub.example.com", "a@localhost", "_x-1@b-c.example", "1@2.3"):
+        assert read(tmp_path, f'[[route]]\nmail = "{address}"\n').route[0].mail == (address,)
 
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
