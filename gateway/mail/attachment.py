@@ -27,22 +27,16 @@ from gateway.mail.sniff import (
 LARGEST_TEXT = 2_400_000  # bytes of an attached text: some 600 pages
 TINY = 100  # pixels: what is smaller both ways is a logo or a counter
 _LABELS = {
-    "application/pdf": "a PDF",
-    "application/x-pdf": "a PDF",
-    "image/tiff": "a TIFF",
-    "image/tif": "a TIFF",
+    **dict.fromkeys(("application/pdf", "application/x-pdf"), "a PDF"),
+    **dict.fromkeys(("image/tiff", "image/tif"), "a TIFF"),
+    **dict.fromkeys(("image/jpeg", "image/jpg", "image/pjpeg"), "a JPEG picture"),
     "image/png": "a PNG picture",
-    "image/jpeg": "a JPEG picture",
-    "image/jpg": "a JPEG picture",
-    "image/pjpeg": "a JPEG picture",
 }
 _ENDINGS = {
     "pdf": "a PDF",
-    "tif": "a TIFF",
-    "tiff": "a TIFF",
+    **dict.fromkeys(("tif", "tiff"), "a TIFF"),
+    **dict.fromkeys(("jpg", "jpeg"), "a JPEG picture"),
     "png": "a PNG picture",
-    "jpg": "a JPEG picture",
-    "jpeg": "a JPEG picture",
 }
 _OLD_OFFICE = {
     "doc": "a Word file",
@@ -52,11 +46,8 @@ _OLD_OFFICE = {
     "msg": "an Outlook message",
 }
 _LEFT_OUT = {
-    "text/vcard": "an address card",
-    "text/x-vcard": "an address card",
-    "text/directory": "an address card",
-    "text/calendar": "a calendar entry",
-    "application/ics": "a calendar entry",
+    **dict.fromkeys(("text/vcard", "text/x-vcard", "text/directory"), "an address card"),
+    **dict.fromkeys(("text/calendar", "application/ics"), "a calendar entry"),
     "application/pkcs7-signature": "a signature",
     "application/x-pkcs7-signature": "a signature",
     "application/pgp-signature": "a signature",
@@ -66,13 +57,8 @@ _LEFT_OUT = {
     "message/disposition-notification": "a receipt",
     "text/rfc822-headers": "headers of another mail",
 }
-_LEFT_OUT_ENDINGS = {
-    "vcf": "an address card",
-    "ics": "a calendar entry",
-    "p7s": "a signature",
-}
+_LEFT_OUT_ENDINGS = {"vcf": "an address card", "ics": "a calendar entry", "p7s": "a signature"}
 _ENCRYPTED = ("application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted")
-
 _FIELDS_OF_PARTS = re.compile(rb"(?im)^content-(type|transfer-encoding|disposition)[ \t]*:")
 _PRINTED = frozenset(  # attached texts that are pages as they are
     {"plain text", "JSON data", "an XML file", "a script", "a calendar entry", "an address card"}

@@ -19,7 +19,7 @@ FILE_NAME = 200
 _ASCII = re.compile(r"[\x00-\x7f]+")
 GOES_ON = rb"[ \t]|(?i:(?:file)?name|boundary|charset)="  # some forget the space before
 _FIELD = re.compile(
-    rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]|\r?\n(?=" + GOES_ON + rb")|\r(?!\n))*)"
+    rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]++|\r?\n(?=" + GOES_ON + rb")|\r(?!\n))*+)"
 )
 _WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
 _PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""", re.DOTALL)
