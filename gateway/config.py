@@ -10,20 +10,21 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import formataddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
-    model_validator,
 )
 
 from gateway.values import (
@@ -39,17 +40,25 @@ from gateway.values import (
     ProviderUrl,
     RelayUrl,
     Size,
+    is_local,
 )
 
+_IN_PLACE = {  # of missing ones, so that the others can be judged
+    "AUDIAN_ACCOUNT_ID": "missing",
+    "AUDIAN_AUTH_TOKEN": "missing",
+    "FAX_FROM_NUMBER": "+14155550100",
+}
+Problem = Mapping[str, Any]  # pydantic's ErrorDetails
 DEFAULT_FILE = Path("/etc/fax-gateway/config.env")
 
 
 class ConfigError(Exception):
-    """Everything that is wrong, one sentence each."""
+    """Everything that is wrong, one sentence each. `rest` is what can be made of the right ones."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], rest: Config | None = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.rest = rest
 
 
 class Config(BaseModel):
@@ -106,25 +115,6 @@ class Config(BaseModel):
     LOG_FORMAT: Literal["auto", "console", "json"] = "auto"
     LOG_NUMBERS: Literal["masked", "full"] = "masked"
 
-    @model_validator(mode="after")
-    def _together(self) -> Config:
-        problems = []
-        secret = self.WEBHOOK_SECRET.get_secret_value()
-        if self.INBOUND in ("both", "webhook") and not re.fullmatch(r"[\w-]{22,200}", secret):
-            problems.append(
-                "WEBHOOK_SECRET is wanted: at least 22 letters, digits, - or _ (128 bit); make one "
-                "with: python3 -c 'import secrets; print(secrets.token_urlsafe())' "
-                "- or set INBOUND=poll"
-            )
-        if self.INBOUND != "off" and not (self.RULES_FILE.exists() or self.MAIL_ADMIN):
-            problems.append(
-                f"RULES_FILE={self.RULES_FILE} is not there and MAIL_ADMIN is not set: "
-                "nobody would get the received faxes"
-            )
-        if problems:
-            raise ConfigError(problems)
-        return self
-
     @property
     def mail_from(self) -> str:
         return self.MAIL_FROM or formataddr(("Fax Gateway", f"fax@{self.FAX_DOMAINS[0]}"))
@@ -153,6 +143,29 @@ class Config(BaseModel):
         return "letter" if self.FAX_HOME_COUNTRY in letter else "a4"
 
 
+def _conflicts(config: Config) -> Iterator[str]:
+    """What is wrong only together."""
+    secret = config.WEBHOOK_SECRET.get_secret_value()
+    if config.INBOUND in ("both", "webhook") and not re.fullmatch(r"[\w-]{22,200}", secret):
+        yield (
+            "WEBHOOK_SECRET is wanted: at least 22 letters, digits, - or _ (128 bit); make one "
+            "with: python3 -c 'import secrets; print(secrets.token_urlsafe())' "
+            "- or set INBOUND=poll"
+        )
+    if config.INBOUND != "off" and not (config.RULES_FILE.exists() or config.MAIL_ADMIN):
+        yield (
+            f"RULES_FILE={config.RULES_FILE} is not there and MAIL_ADMIN is not set: "
+            "nobody would get the received faxes"
+        )
+    relay = urlsplit(config.RELAY_URL)
+    if bool(relay.username) != bool(config.RELAY_PASSWORD):
+        yield "RELAY_URL names the user and RELAY_PASSWORD is theirs: set both or none"
+    if relay.username and relay.scheme == "smtp" and not is_local(relay.hostname):
+        yield (
+            "RELAY_URL sends RELAY_PASSWORD in plain words: smtp+starttls:// or smtps:// is wanted"
+        )
+
+
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(set)" if value else ""
@@ -179,20 +192,29 @@ def load(
     for name in [name for name in values if name not in Config.model_fields]:
         problems.append(_unknown(name, places))
         del values[name]
-    try:
-        config = Config.model_validate({name: v for name, v in values.items() if v != ""})
-    except ValidationError as error:
-        problems += [_sentence(one, values, places) for one in error.errors(include_url=False)]
-        raise ConfigError(problems) from None
-    except ConfigError as error:
-        problems += error.problems
+    config, wrong = _validated({name: value for name, value in values.items() if value != ""})
+    problems += [_sentence(one, values, places) for one in wrong]
+    names = {_name(one) for one in wrong}
+    problems += [one for one in _conflicts(config) if not names & set(re.findall(r"\w+", one))]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems, config)
     return config, file
+
+
+def _validated(values: dict[str, str]) -> tuple[Config, Sequence[Problem]]:
+    """The settings, and what is wrong with some: these then have their defaults."""
+    try:
+        return Config.model_validate(values), []
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+    right = {name: value for name, value in values.items() if name not in map(_name, wrong)}
+    return Config.model_validate(_IN_PLACE | right), wrong
 
 
 def data_dir(env_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
     """DATA_DIR alone: who only looks at faxes needs no secrets, which only the service may have."""
+    if env_file and not os.access(env_file, os.R_OK):
+        raise ConfigError([f"{env_file} cannot be read"])
     _, values, _, _ = _gather(env_file, os.environ if environ is None else environ)
     return Path(values.get("DATA_DIR") or Config.model_fields["DATA_DIR"].default)
 
@@ -217,13 +239,21 @@ def _read(file: Path | None) -> tuple[dict[str, str], dict[str, str], list[str]]
     except (OSError, UnicodeDecodeError) as error:
         return {}, {}, [f"{file} cannot be read: {error}"]
     values = {b.key: b.value or "" for b in bindings if b.key}
-    places = {b.key: f"{file}:{b.original.line}" for b in bindings if b.key}
+    places = {b.key: f"{file}:{_line(b)}" for b in bindings if b.key}
     problems = [
-        f"{file}:{b.original.line}: {b.original.string.strip()[:40]!r} is no NAME=value line"
+        f"{file}:{_line(b)}: {b.original.string.strip()[:40]!r} is no NAME=value line"
         for b in bindings
         if b.error
     ]
+    lines = Counter(b.key for b in bindings if b.key)
+    problems += [f"{places[name]}: {name} stands twice" for name in lines if lines[name] > 1]
     return values, places, problems
+
+
+def _line(binding: Binding) -> int:
+    """Where it stands; blank lines before it are part of what the parser gives."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _is_ours(name: str) -> bool:
@@ -250,8 +280,12 @@ def _secrets(values: dict[str, str], credentials: str) -> list[str]:
         if name + "_FILE" in values and name + "_FILE" not in Config.model_fields
     }
     if credentials:
-        present = (Path(credentials, name) for name in Config.model_fields)
-        sources |= {path.name: path for path in present if path.exists()}
+        try:
+            present = list(Path(credentials).iterdir())
+        except OSError as error:
+            present = []
+            problems.append(f"CREDENTIALS_DIRECTORY={credentials} cannot be read: {error.strerror}")
+        sources |= {path.name: path for path in present if path.name in Config.model_fields}
     for name, path in sources.items():
         try:
             values[name] = path.read_text("utf-8").strip()
@@ -266,11 +300,16 @@ def _unknown(name: str, places: Mapping[str, str]) -> str:
     return f"{places.get(name, 'environment')}: {name} is not a setting{hint}"
 
 
-def _sentence(error: Any, values: Mapping[str, str], places: Mapping[str, str]) -> str:  # noqa: ANN401
-    name = str(error["loc"][0]) if error["loc"] else ""
+def _name(error: Problem) -> str:
+    return str(error["loc"][0])
+
+
+def _sentence(error: Problem, values: Mapping[str, str], places: Mapping[str, str]) -> str:
+    name = _name(error)
     said = re.sub(r"^(Value|Assertion) error, ", "", error["msg"])
+    said = re.sub(r"^Input should be ", "allowed is ", said)
     if error["type"] == "missing":
         return f"{name} is missing; config.example.env says what it means"
-    secret = Config.model_fields[name].annotation is SecretStr if name else False
-    shown = "…" if secret else values.get(name, "")
+    secret = Config.model_fields[name].annotation is SecretStr
+    shown = "…" if secret else re.sub(r"(://[^/@]*:)[^/]*@", r"\1…@", values.get(name, ""))
     return f"{places.get(name, 'environment')}: {name}={shown}: {said}"

@@ -92,12 +92,16 @@ def _relay(value: str) -> str:
     return value
 
 
+def is_local(host: str | None) -> bool:
+    """This machine: what is said to it passes no wire."""
+    return host in ("localhost", "127.0.0.1", "::1")
+
+
 def _provider_url(value: str) -> str:
     parts = urlsplit(value)
-    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if not parts.hostname or parts.scheme not in ("https", "http"):
         raise ValueError("https://host:port is wanted")
-    if parts.scheme == "http" and not local:
+    if parts.scheme == "http" and not is_local(parts.hostname):
         raise ValueError("plain http is allowed to this machine only: the token would be readable")
     return value.rstrip("/")
 

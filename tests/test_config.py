@@ -64,12 +64,12 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("SMTP_TRUSTED_NETWORKS", "10.0.0.0/99", "networks such as"),
         ("SMTP_MAX_MESSAGE", "many", "25MB"),
         ("RELAY_URL", "mail.example", "smtp://host:25"),
-        ("RELAY_URL", "smtp://u:p@host", "RELAY_PASSWORD"),
         ("MAIL_FROM", "fax@", "mail address"),
         ("AUDIAN_MAX_DOWNLOADS", "11", "less than or equal to 10"),
         ("AUDIAN_ACCOUNT_ID", "../x", "pattern"),
         ("INBOUND_ARCHIVE", "perhaps", "boolean"),
-        ("LOG_LEVEL", "loud", "'debug', 'info'"),
+        ("LOG_LEVEL", "loud", "allowed is 'debug', 'info'"),
+        ("FAX_MAX_PAGES", "0", "allowed is greater than or equal to 1"),
         ("WEB_LISTEN", "127.0.0.1:99999", "host:port"),
     ],
 )
@@ -134,6 +134,52 @@ def test_a_secrets_value_is_never_shown_in_a_problem() -> None:
     found = problems({"RELAY_PASSWORD": "hunter2", "AUDIAN_AUTH_TOKEN": "s3cret"})
     assert "hunter2" not in str(found)
     assert "s3cret" not in str(found)
+
+
+def test_the_relays_password_is_never_shown() -> None:
+    (problem,) = problems(GOOD | {"RELAY_URL": "smtps://u:hunter2@host"})
+    assert problem == (
+        "environment: RELAY_URL=smtps://u:…@host: the password does not belong in the URL: "
+        "set RELAY_PASSWORD"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "says"),
+    [
+        ("smtp://u@mail.example", "hunter2", "plain words"),
+        ("smtp+starttls://u@mail.example", "", "set both or none"),
+        ("smtp+starttls://mail.example", "hunter2", "set both or none"),
+        ("smtp+starttls://u@mail.example", "hunter2", ""),
+        ("smtp://u@127.0.0.1", "hunter2", ""),
+        ("smtp://mail.example", "", ""),
+    ],
+)
+def test_the_relays_login(url: str, password: str, says: str) -> None:
+    environ = GOOD | {"RELAY_URL": url, "RELAY_PASSWORD": password}
+    if not says:
+        load(None, environ)
+        return
+    (problem,) = problems(environ)
+    assert says in problem
+    assert "hunter2" not in problem
+
+
+def test_a_name_that_stands_twice(tmp_path: Path) -> None:
+    file = tmp_path / "config.env"
+    file.write_text("FAX_MAX_PAGES=10\n\nFAX_MAX_PAGES=20\n")
+    assert problems(GOOD, file) == [f"{file}:3: FAX_MAX_PAGES stands twice"]
+
+
+def test_wrong_alone_and_wrong_together_are_told_at_once() -> None:
+    """But nothing is said of what only follows from another mistake."""
+    found = problems({"WEBHOOK_SECRET": "short", "MAIL_ADMIN": "nobody", "LOG_LEVEL": "loud"})
+    assert [problem.split()[0] for problem in found[:3]] == [
+        "AUDIAN_ACCOUNT_ID", "AUDIAN_AUTH_TOKEN", "FAX_FROM_NUMBER",
+    ]  # fmt: skip
+    assert any("WEBHOOK_SECRET is wanted" in problem for problem in found)
+    assert any("MAIL_ADMIN=nobody" in problem for problem in found)
+    assert not any("nobody would get" in problem for problem in found)
 
 
 def test_inbound_needs_a_secret_and_somebody_to_get_the_faxes() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+Verb = TypeVar("Verb", bound=Callable[..., None])
 FAILED, USAGE, BAD_CONFIG = 1, 2, 78  # sysexits.h: EX_CONFIG
 
 EnvFile = Annotated[
@@ -20,6 +21,14 @@ EnvFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
+
+
+def verb(
+    app: typer.Typer, name: str, does: str, more: str, *examples: str
+) -> Callable[[Verb], Verb]:
+    """Register a verb with its help, which ends with examples. `does` fits the list of verbs."""
+    shown = "\n".join(f"  {example}" for example in examples)
+    return app.command(name, help=f"{does}\n\n{more}", epilog=f"\b\nExample:\n{shown}")
 
 
 def stop(code: int, *sentences: str) -> NoReturn:

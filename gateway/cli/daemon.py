@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from gateway.cli.common import BAD_CONFIG, FAILED, AsJson, EnvFile, print_json, stop
+from gateway.cli.common import BAD_CONFIG, FAILED, AsJson, EnvFile, print_json, stop, verb
+
+if TYPE_CHECKING:
+    from gateway.config import Config
 
 
 def register(app: typer.Typer) -> None:
-    app.command(
-        "run", help="The gateway in the foreground; SIGTERM ends it, SIGHUP re-reads the rules."
+    verb(
+        app,
+        "run",
+        "The gateway in the foreground, as systemd starts it.",
+        "SIGTERM ends it cleanly, SIGHUP re-reads the rules.",
+        "fax-gateway run --env-file /etc/fax-gateway/config.env",
     )(run)
-    app.command("check", help="Read settings and rules, and tell every problem at once.")(check)
+    verb(
+        app,
+        "check",
+        "Read settings and rules, and tell every mistake at once.",
+        "Shows what is in force; secrets stay hidden.",
+        "fax-gateway check --env-file ./config.env",
+    )(check)
 
 
 def run(env_file: EnvFile = None) -> None:
@@ -41,14 +55,18 @@ def check(env_file: EnvFile = None, as_json: AsJson = False) -> None:
 
     problems: list[str] = []
     shown: dict[str, str] = {}
-    file: Path | None = None
+    file: Path | None = env_file
+    config: Config | None = None
     try:
         config, file = load(env_file)
         shown = config.shown()
-        if config.INBOUND != "off":
+    except ConfigError as error:
+        problems, config = list(error.problems), error.rest
+    if config and config.INBOUND != "off":
+        try:
             rules_of(config)
-    except (ConfigError, RulesError) as error:
-        problems = error.problems
+        except RulesError as error:
+            problems += error.problems
     if as_json:
         print_json({"file": file, "problems": problems, "settings": shown})
     else:

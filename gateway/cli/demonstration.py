@@ -7,18 +7,24 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import FAILED
+from gateway.cli.common import FAILED, verb
 
 
 def register(app: typer.Typer) -> None:
-    app.command(
+    verb(
+        app,
         "demo",
-        help="Gateway, simulator and mailbox on this machine: a mail becomes a fax, a fax a mail.",
+        "See it work: a mail becomes a fax, a fax becomes a mail.",
+        "Gateway, provider and mailbox, all on this machine; nothing is dialled.",
+        "fax-gateway demo",
+        "fax-gateway demo --once --document contract.pdf",
     )(demo)
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End when both have arrived.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when both have arrived; exit 0 only then.")
+    ] = False,
     document: Annotated[
         Path | None,
         typer.Option(

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import FAILED, AsJson, EnvFile, print_json, stop, table, when
+from gateway.cli.common import (
+    BAD_CONFIG,
+    FAILED,
+    AsJson,
+    EnvFile,
+    print_json,
+    stop,
+    table,
+    verb,
+    when,
+)
+
+FaxId = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,16 +29,27 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("list", help="Faxes of both directions, newest first.")(list_faxes)
-    app.command("show", help="One fax and its whole time line. Example: fax-gateway show k7m2p9")(
-        show
-    )
+    verb(
+        app,
+        "list",
+        "Faxes of both directions, newest first.",
+        "Where each of them is, and which wait for a person (held).",
+        "fax-gateway list --most 20",
+        "fax-gateway list --json",
+    )(list_faxes)
+    verb(
+        app,
+        "show",
+        "One fax and its whole time line.",
+        "The id is in every answer and notice, and in `list`.",
+        "fax-gateway show k7m2p9x4h3qd",
+    )(show)
 
 
 def list_faxes(
     env_file: EnvFile = None,
     as_json: AsJson = False,
-    most: Annotated[int, typer.Option("--most", help="How many.")] = 50,
+    most: Annotated[int, typer.Option("--most", min=1, help="How many.")] = 50,
 ) -> None:
     from gateway.store import fax_of  # noqa: PLC0415
     from gateway.store.queries import LIST  # noqa: PLC0415
@@ -45,7 +68,7 @@ def list_faxes(
     )  # fmt: skip
 
 
-def show(fax_id: str, env_file: EnvFile = None, as_json: AsJson = False) -> None:
+def show(fax_id: FaxId, env_file: EnvFile = None, as_json: AsJson = False) -> None:
     from gateway.store import fax_of  # noqa: PLC0415
     from gateway.store.queries import ATTEMPTS, GET, HISTORY  # noqa: PLC0415
 
@@ -105,11 +128,14 @@ def _state(fax: Fax) -> str:
 
 
 def _query(env_file: Path | None, statement: str, **parameters: object) -> list[Row]:
-    from gateway.config import data_dir  # noqa: PLC0415
+    from gateway.config import ConfigError, data_dir  # noqa: PLC0415
     from gateway.store import DATABASE  # noqa: PLC0415
     from gateway.store.sqlite import open_read_only  # noqa: PLC0415
 
-    path = data_dir(env_file) / DATABASE
+    try:
+        path = data_dir(env_file) / DATABASE
+    except ConfigError as error:
+        stop(BAD_CONFIG, *error.problems)
     try:
         connection = open_read_only(path)
         try:

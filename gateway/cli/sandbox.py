@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import USAGE, stop
+from gateway.cli.common import USAGE, stop, verb
 
 
 def register(app: typer.Typer) -> None:
-    app.command(
+    verb(
+        app,
         "simulate",
-        help="A provider on this machine: every documented operation, faults on demand, a ledger. "
-        "Example: fax-gateway simulate --time-scale 0.1",
+        "The provider on this machine, as a sandbox.",
+        "Every documented operation, faults on demand, and a ledger of what was asked.",
+        "fax-gateway simulate --listen 127.0.0.1:8443 --time-scale 0.1",
     )(simulate)
 
 

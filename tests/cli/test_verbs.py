@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 def test_help(verb: str) -> None:
     done = run(verb, "--help")
     assert (done.returncode, "Usage" in done.stdout) == (0, True)
+    assert re.search(rf"Example:\n +fax-gateway {verb}\b", done.stdout)
+    assert run("--help").stdout.count("...") == 1, "each verb's line in the list is whole"
 
 
 def test_wrong_usage_is_2() -> None:
@@ -59,6 +62,10 @@ def test_check_tells_everything_at_once_and_exits_78(tmp_path: Path) -> None:
     assert "INBOUND_POLL_INTERVAL=60: a number with its unit" in done.stderr
     assert "FAX_HOME_COUNTRY=USA" in done.stderr
     bad_rules = GOOD | {"INBOUND": "poll", "RULES_FILE": str(rules)}
+    both = run("check", **bad_rules | {"AUDIAN_AUTH": "basic"})
+    assert both.returncode == 78
+    assert "AUDIAN_AUTH=basic: allowed is 'token' or 'bearer'" in both.stderr
+    assert "mial is no key" in both.stderr, "rules are read also where settings are wrong"
     done = run("check", "--json", **bad_rules)
     assert done.returncode == 78
     assert "mial is no key: did you mean mail?" in str(json.loads(done.stdout)["problems"])
@@ -68,6 +75,57 @@ def test_check_tells_everything_at_once_and_exits_78(tmp_path: Path) -> None:
 def test_list_without_a_gateway_says_so(tmp_path: Path) -> None:
     done = run("list", **GOOD, DATA_DIR=str(tmp_path))
     assert (done.returncode, "has the gateway run here" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("verb", [("check",), ("list",), ("show", "x"), ("run",)])
+def test_an_env_file_that_is_not_there(verb: tuple[str, ...]) -> None:
+    """Who names a file means it: the default's faxes would be somebody else's."""
+    done = run(*verb, "--env-file", "absent.env", **GOOD)
+    assert (done.returncode, "absent.env cannot be read" in done.stderr) == (78, True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user: needs root")
+def test_credentials_that_one_may_not_read(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir(mode=0o700)
+    tmp_path.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_CONFIG], capture_output=True, text=True, check=False,
+        env=GOOD | {"CREDENTIALS_DIRECTORY": str(credentials)},
+    )  # fmt: skip
+    said = f"CREDENTIALS_DIRECTORY={credentials} cannot be read: Permission denied"
+    assert done.stdout.strip() == said
+
+
+READ_CONFIG = """
+import os
+from gateway.config import ConfigError, load
+os.setuid(65534)
+try:
+    load()
+except ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone may not write to /proc")
+def test_a_data_dir_of_no_use(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("/proc/fax", str(tmp_path / "file")):
+        done = run("run", **GOOD, DATA_DIR=place)
+        assert done.returncode == 1
+        assert f"{place} is of no use" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_database_of_a_newer_gateway(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "gateway.db")
+    connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    done = run("run", **GOOD, DATA_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert "newer" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def ask(home: House, *arguments: str) -> subprocess.CompletedProcess[str]:
