@@ -153,7 +153,7 @@ def _left_out(raw: Raw, kind: Kind, cited: frozenset[str]) -> str:
     if why := _LEFT_OUT.get(raw.declared) or _LEFT_OUT_ENDINGS.get(raw.ending):
         return why
     inside = raw.containers[-1].type if raw.containers else ""
-    if inside == "multipart/alternative" and not (raw.is_attachment or _is_text(raw)):
+    if inside == "multipart/alternative" and not (raw.is_attachment or raw.name or _is_text(raw)):
         return "another version of the mail's text"
     is_body = _is_text(raw) and not raw.is_attachment
     return "it is empty" if kind is Kind.EMPTY and not raw.name and not is_body else ""

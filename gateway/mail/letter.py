@@ -135,14 +135,21 @@ def _raw_parts(data: mime.Data, work: Path) -> Iterator[Raw]:
             name=name,
             declared=headers.clean(declared, 100) or "text/plain",
             parameters=given,
-            is_attachment=not _EXCHANGE_TEXT.fullmatch(name)
-            and (bool(name) or disposition == "attachment"),
+            is_attachment=_is_attachment(name, disposition, leaf.containers),
             content_id=headers.first(found, "content-id").strip("<> "),
             containers=leaf.containers,
             path=path,
             head=head,
             size=path.stat().st_size,
         )
+
+
+def _is_attachment(name: str, disposition: str, containers: tuple[mime.Container, ...]) -> bool:
+    """It says so, or has a name where the versions of the mail's text have none."""
+    if _EXCHANGE_TEXT.fullmatch(name):
+        return False
+    is_version = bool(containers) and containers[-1].type == "multipart/alternative"
+    return disposition == "attachment" or (bool(name) and not is_version)
 
 
 def _sort(parts: list[Raw]) -> _Pile:

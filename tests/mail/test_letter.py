@@ -142,6 +142,8 @@ TOLD = ["HTML version of the text: the plain text is used"]
         (mail(text("<!DOCTYPE html><html><p>not so plain</p></html>")), "not so plain", []),
         (mail(alternative(text("plain"), PAGE)), "plain", TOLD),
         (mail(alternative(PAGE, text("plain"))), "plain", TOLD),
+        (mail(alternative(text("plain"), raw('Content-Type: text/html; name="x.html"', b"<p>x"))),
+         "plain", ["x.html: the plain text is used"]),
         (mail(alternative(text(" \n\u00a0"), PAGE)), "in colour", []),
         (mail(alternative(PAGE)), "in colour", []),
         # what stands beside the HTML is not its plain version
