@@ -113,6 +113,22 @@ async def test_five_tries_in_a_day() -> None:
         assert [tried.status for tried in sim.ledger.hook_tries] == answers
 
 
+async def test_five_tries_when_the_documents_say() -> None:
+    began = 1_770_000_000.0
+    async with Receiver(*[500] * 9) as receiver:
+        settings = Settings(hooks=(receiver.url,), timing=Timing(t_hook=1))
+        async with Simulator(settings, wall=lambda: began) as sim:
+            await sim.inject(FROM, TO, pdf())
+            for later in (1, 300, 1500, 12600, 72000):
+                before = len(sim.ledger.hook_tries)
+                sim.advance(later)
+                await eventually(partial(more_tries, sim, before))
+            sim.advance(1e6)
+            tries = [(tried.number, tried.at - began - 1) for tried in sim.ledger.hook_tries]
+            assert tries == [(1, 0), (2, 300), (3, 1800), (4, 14400), (5, 86400)]
+            await eventually(lambda: not sim.account._tasks)  # and it gave up
+
+
 async def test_nobody_answers() -> None:
     async with sandbox(hooks=("http://127.0.0.1:1/x",), time_scale=0) as (sim, _):
         await sim.inject(FROM, TO, pdf())

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.provider.simulator import Settings, Simulator, Timing
+from gateway.provider.simulator.documents import Document
+from gateway.provider.simulator.outbound import ENDINGS, Lines, ending, plan
 from tests.make import pdf
 from tests.provider.sandbox import FAXES, PROMPT, TO, TOKEN, sandbox, submit, submitted
 
@@ -126,6 +131,36 @@ async def test_accepted_but_never_stored() -> None:
         assert swallowed.id == reply.json()["data"]["id"]
         assert swallowed.sha256 == hashlib.sha256(pdf()).hexdigest()
         assert not list(sim.account.shelf._directory.iterdir())
+
+
+ORDER = {word: at for at, word in enumerate(["pending", "processing", "sending", "sent"])}
+ORDER |= {"Fax negotiated at 14400": ORDER["sending"], "failed": ORDER["sent"], "": ORDER["sent"]}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    tail=st.sampled_from(["0001", "0006", "0123", *ENDINGS]),
+    pages=st.integers(1, 50),
+    scale=st.sampled_from([0.0, 0.001, 1.0]),
+    times=st.lists(st.floats(0, 1e5), min_size=1),
+    most=st.integers(0, 2),
+)
+def test_a_fax_only_goes_forward(
+    tail: str, pages: int, scale: float, times: list[float], most: int
+) -> None:
+    """One call, whatever its ending: never a step back, and the end is for ever."""
+    document = Document(Path(), "", "", 1, "pdf", pages)
+    lines = Lines(most)
+    for _ in range(3):
+        end = ending(f"+1415555{tail}", document, 0)
+        told = plan([end], pages, Timing(), 5.0, at=0.0, lines=lines, scaled=lambda s: s * scale)
+        words = [told.status(at) for at in sorted(times)]
+        assert words == sorted(words, key=ORDER.__getitem__)
+        if told.over(max(times)):
+            assert words[-1] == told.status(1e12) == end.word
+        if tail != "0006":
+            assert told.on_line >= Timing().t_dial
+            assert told.over(told.ends[-1])
 
 
 async def futures(seed: int) -> list[Any]:

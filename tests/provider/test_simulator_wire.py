@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from gateway.provider.simulator import Settings, Simulator, run_simulator
+from gateway.provider.simulator import Settings, Simulator, Timing, run_simulator
 from gateway.provider.simulator.documents import Shelf
 from gateway.provider.simulator.forms import Form
 from gateway.provider.simulator.replies import RefusedError
 from gateway.provider.simulator.serve import address
 from tests.make import pdf
-from tests.provider.sandbox import FAXES, TOKEN, sandbox, submit
+from tests.provider.sandbox import FAXES, TOKEN, eventually, sandbox, submit
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +126,23 @@ async def test_a_body_cut_anywhere_stores_nothing(*, chunked: bool) -> None:
         assert {seen.status for seen in sim.ledger.requests} == {0, 202}
 
 
+async def test_who_hangs_up_before_the_answer_was_still_heard() -> None:
+    """Stored, and in the ledger as not answered."""
+    async with sandbox(timing=Timing(t_accept=1000)) as (sim, client):
+        url = httpx.URL(sim.url)
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(b"".join(upload("Content-Length: {}")))
+        await eventually(lambda: len(sim.ledger.stored) == 1)
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        assert (await client.get(FAXES)).status_code == 200  # the reset came before this
+        sim.advance(1000)
+        await eventually(lambda: sim.ledger.at_once.now == 0)
+        assert [seen.status for seen in sim.ledger.requests] == [0, 200]
+        assert len(sim.ledger.stored) == 1
+
+
 async def test_line_ends_that_are_none_are_told() -> None:
     async with sandbox() as (sim, _):
         head, body = upload("Content-Length: {}", end="\n")
@@ -145,6 +168,24 @@ async def test_two_hundred_at_once() -> None:
         assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
         assert len(sim.ledger.requests) == 200
         assert sim.ledger.at_once.now == 0
+
+
+@pytest.mark.parametrize("later", range(8))
+async def test_an_outage_while_a_peer_hangs_up_is_quiet(later: int) -> None:
+    """At any turn of the loop between its end and ours."""
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with sandbox() as (sim, _):
+        url = httpx.URL(sim.url)
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            writer.write(b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert b"HTTP/1.1 4" in await reader.read()
+            writer.close()
+        for _ in range(later):
+            await asyncio.sleep(0)
+        await sim.stop(keep=True)
+    assert failures == []
 
 
 async def test_an_outage_while_connections_close_is_quiet() -> None:
@@ -265,6 +306,29 @@ async def test_forms_in_any_pieces(step: int) -> None:
     assert document.read() == b"%PDF-\r\n--\r\n-b\r--b"
     shelf.clear()
     assert not document.path.exists()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    content=st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"--", b"b", b"--b", b"\0"])),
+    cuts=st.lists(st.integers(0, 200)),
+)
+def test_a_document_comes_out_as_it_went_in(content: list[bytes], cuts: list[int]) -> None:
+    document = b"".join(content)
+    assume(b"\r\n--b" not in b"\r\n" + document)
+    shelf = Shelf()
+    form = Form("multipart/form-data; boundary=b", shelf)
+    body = b'--b\r\nContent-Disposition: form-data; name="document"\r\n\r\n%s\r\n--b--' % document
+    edges = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
+    for start, stop in pairwise(edges):
+        form.feed(body[start:stop])
+    form.finish()
+    upload = form.uploads["document"]
+    assert upload.size == len(document)
+    assert upload._digest.hexdigest() == hashlib.sha256(document).hexdigest()
+    form.discard()
+    assert not list(shelf._directory.iterdir())
+    shelf.clear()
 
 
 @pytest.mark.parametrize(

@@ -165,9 +165,10 @@ class Connection:
                     pass
 
     def drop(self, *, reset: bool) -> None:
-        raw = self._writer.get_extra_info("socket")
-        if reset and raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reset:
+            with contextlib.suppress(OSError):  # closed already
+                raw = self._writer.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
 
     async def close(self) -> None:

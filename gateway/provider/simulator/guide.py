@@ -38,8 +38,9 @@ A fault rule is {{"action", "params", "match", "times"}}; the first that matches
 and their parameters, unless given:
 {actions}
 match may have: {match}
-(nth: only that one; every: each k-th; from_t, to_t: between these seconds since the start, see
-"elapsed" in /_sim/state; after_accept: the fax is stored first). times: at most so often.
+(path_regex: of a webhook, its address; nth: only that one; every: each k-th; from_t, to_t: between
+these seconds since the start, "elapsed" in /_sim/state; after_accept: the fax is stored first).
+times: at most so often, 0 = always. Seconds are the sandbox's, not scaled; `advance` ends a wait.
 
 How a fax ends depends on the last four digits of to_number; any other number succeeds:
 {endings}
