@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.doors.smtp import SmtpDoor, SmtpSettings
@@ -16,6 +16,14 @@ from gateway.store import Store
 
 LINE = "+14155550199"
 TIMEOUT = 10.0
+
+HELLO = "EHLO client.example"
+FROM = "MAIL FROM:<ann@example.com>"
+TO = "RCPT TO:<+14155550100@fax.local>"
+OK = "250 2.1.5 Recipient ok"
+HEAD = b"From: ann@example.com\r\nSubject: x\r\n"
+TEXT = HEAD + b"\r\nHello\r\n"
+END = b"\r\n.\r\n"
 
 
 @dataclass
@@ -50,6 +58,12 @@ class Client:
         except ConnectionError:
             return True
 
+    async def push(self, content: bytes) -> None:
+        """Send much; ConnectionError when the server had enough."""
+        self.send(content)
+        async with asyncio.timeout(TIMEOUT):
+            await self.writer.drain()
+
     async def mail(self, body: bytes, *recipients: str, sender: str = "ann@example.com") -> str:
         """A whole mail after the greeting; the reply to its body."""
         assert (await self.say("EHLO client.example")).startswith("250")
@@ -60,30 +74,48 @@ class Client:
         return await self.say(body + b"\r\n.\r\n")
 
 
-Connect = Callable[[], Any]
+@dataclass
+class Connect:
+    """Calling it connects a client that has read the greeting."""
+
+    listener: SmtpDoor
+    clients: list[Client] = field(default_factory=list)
+
+    async def __call__(self, *, greeted: bool = True) -> Client:
+        client = Client(*await asyncio.open_connection(*self.listener.address))
+        self.clients.append(client)
+        if greeted:
+            assert await client.reply() == "220 fax.example ESMTP"
+        return client
+
+    async def ready(self, *commands: str) -> Client:
+        """A client after EHLO and these commands."""
+        client = await self()
+        for command in (HELLO, *commands):
+            assert (await client.say(command)).startswith(("250", "354")), command
+        return client
+
+
+async def until(look: Callable[[], bool]) -> None:
+    """Ask until it is so; there is no event for what another thread does to the disk."""
+    async with asyncio.timeout(TIMEOUT):
+        while not look():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def door(store: Store, spool: Spool, **facts: Any) -> AsyncIterator[Connect]:
-    """A real listener; what it gives connects a client that has read the greeting."""
+    """A real listener."""
     common: dict[str, Any] = {"hostname": "fax.example", "port": 0, "max_message": 100_000}
     settings = SmtpSettings(**(common | facts))
     listener = SmtpDoor(
         settings, DialPlan("US", frozenset({"US"})), Intake(spool, store, LINE), spool
     )
     await listener.start()
-    clients: list[Client] = []
-
-    async def connect(*, greeted: bool = True) -> Client:
-        client = Client(*await asyncio.open_connection(*listener.address))
-        clients.append(client)
-        if greeted:
-            assert await client.reply() == "220 fax.example ESMTP"
-        return client
-
+    connect = Connect(listener)
     try:
         yield connect
     finally:
-        for client in clients:
+        for client in connect.clients:
             client.writer.close()
         await listener.stop(1.0)

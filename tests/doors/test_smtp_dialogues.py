@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +13,15 @@ import pytest
 
 from gateway.spool import Spool
 from gateway.store import Store, StoreError
-from tests.doors.client import Client, Connect, door
+from tests.doors.client import FROM, HEAD, HELLO, OK, TEXT, TO, Connect, door, until
 
 pytestmark = pytest.mark.anyio
-
-HELLO = "EHLO client.example"
-FROM = "MAIL FROM:<ann@example.com>"
-TO = "RCPT TO:<+14155550100@fax.local>"
-OK = "250 2.1.5 Recipient ok"
-HEAD = b"From: ann@example.com\r\nSubject: x\r\n"
-TEXT = HEAD + b"\r\nHello\r\n"
 
 
 @pytest.fixture
 async def connect(store: Store, spool: Spool) -> AsyncIterator[Connect]:
     async with door(store, spool) as connect:
         yield connect
-
-
-async def until(look: Callable[[], bool]) -> None:
-    """Ask until it is so; there is no event for what another thread does to the disk."""
-    async with asyncio.timeout(5):
-        while not look():  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.01)
-
-
-async def ready(connect: Connect, *commands: str) -> Client:
-    client: Client = await connect()
-    for command in (HELLO, *commands):
-        assert (await client.say(command)).startswith("250"), command
-    return client
 
 
 async def test_what_is_offered(connect: Connect) -> None:
@@ -101,12 +79,12 @@ async def test_a_mail(connect: Connect, store: Store) -> None:
     ],
 )
 async def test_recipients(connect: Connect, address: str, reply: str) -> None:
-    client = await ready(connect, FROM)
+    client = await connect.ready(FROM)
     assert (await client.say(f"RCPT TO:<{address}>")).startswith(reply)
 
 
 async def test_a_refused_recipient_hurts_no_other(connect: Connect, store: Store) -> None:
-    client = await ready(connect, FROM)
+    client = await connect.ready(FROM)
     assert (await client.say("RCPT TO:<911@fax.local>")).startswith("550")
     assert await client.say(TO) == OK
     assert await client.say("RCPT TO:<1-415-555-0100@fax.local>") == OK
@@ -143,7 +121,7 @@ async def test_a_refused_recipient_hurts_no_other(connect: Connect, store: Store
     ],
 )
 async def test_commands(connect: Connect, line: bytes, reply: str, over: bool) -> None:
-    client = await ready(connect)
+    client = await connect.ready()
     assert await client.say(line) == reply
     if over:
         assert await client.is_over()
@@ -161,7 +139,7 @@ async def test_other_protocols_are_dropped(connect: Connect, first: bytes) -> No
 
 
 async def test_input_before_354_is_refused(connect: Connect, store: Store) -> None:
-    client = await ready(connect, FROM, TO)
+    client = await connect.ready(FROM, TO)
     assert await client.say(b"DATA\r\nsmuggled\r\n") == "554 5.5.0 Protocol synchronization"
     assert await client.is_over()
     assert await store.latest(9) == []
@@ -183,7 +161,7 @@ async def test_pipelined_commands(connect: Connect) -> None:
 )
 async def test_only_one_thing_ends_a_mail(connect: Connect, store: Store, ending: bytes) -> None:
     """A second command behind a false end stays data: never two messages (A8)."""
-    client = await ready(connect, FROM, TO)
+    client = await connect.ready(FROM, TO)
     await client.say("DATA")
     smuggled = TEXT + ending + b"MAIL FROM:<evil@example.com>\r\nRCPT TO:<+14155550101@fax.local>"
     assert (await client.say(smuggled + b"\r\n.\r\n")).startswith("250 2.0.0 accepted as ")
@@ -242,7 +220,7 @@ async def test_messages(connect: Connect, spool: Spool, body: bytes, reply: str)
 
 
 async def test_twice_the_limit_is_cut(connect: Connect, spool: Spool) -> None:
-    client = await ready(connect, FROM, TO)
+    client = await connect.ready(FROM, TO)
     await client.say("DATA")
     with contextlib.suppress(ConnectionError):
         for _ in range(500):
@@ -254,7 +232,7 @@ async def test_twice_the_limit_is_cut(connect: Connect, spool: Spool) -> None:
 
 async def test_too_many_recipients(store: Store, spool: Spool) -> None:
     async with door(store, spool, max_recipients=2) as connect:
-        client = await ready(connect, FROM)
+        client = await connect.ready(FROM)
         for number in ("0100", "0101", "0100"):
             assert await client.say(f"RCPT TO:<+1415555{number}@fax.local>") == OK
         assert (
@@ -264,7 +242,7 @@ async def test_too_many_recipients(store: Store, spool: Spool) -> None:
 
 async def test_strangers_need_a_login(store: Store, spool: Spool) -> None:
     async with door(store, spool, trusted=()) as connect:
-        client = await ready(connect)
+        client = await connect.ready()
         assert await client.say(FROM) == "530 5.7.0 Authentication required"
 
 
@@ -283,7 +261,7 @@ async def test_disk_nearly_full(
 ) -> None:
     monkeypatch.setattr(Spool, "free", lambda _self: 1000)
     async with door(store, spool) as connect:
-        client = await ready(connect)
+        client = await connect.ready()
         assert await client.say(FROM) == "452 4.3.1 Insufficient system storage"
 
 
@@ -320,7 +298,7 @@ async def test_a_client_that_leaves_after_the_end_is_served_all_the_same(
     connect: Connect, spool: Spool
 ) -> None:
     """RFC 1047: the commit goes on; the re-send is then a duplicate."""
-    client = await ready(connect, FROM, TO)
+    client = await connect.ready(FROM, TO)
     await client.say("DATA")
     client.send(TEXT + b"\r\n.\r\n")
     await client.writer.drain()
@@ -331,7 +309,7 @@ async def test_a_client_that_leaves_after_the_end_is_served_all_the_same(
 
 
 async def test_half_a_mail_is_no_mail(connect: Connect, store: Store, spool: Spool) -> None:
-    client = await ready(connect, FROM, TO)
+    client = await connect.ready(FROM, TO)
     await client.say("DATA")
     client.send(TEXT * 20_000)
     await client.writer.drain()
@@ -355,7 +333,7 @@ async def test_nonsense_is_ended(connect: Connect) -> None:
 
 
 async def test_floods_are_ended(connect: Connect) -> None:
-    client = await ready(connect)
+    client = await connect.ready()
     replies = [await client.say("NOOP") for _ in range(51)]
     assert "421 4.7.0 Too many commands" in replies
     assert await client.is_over()
@@ -368,7 +346,7 @@ async def test_memory_stays_flat(store: Store, spool: Spool, tmp_path: Path) -> 
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     async with door(store, spool, max_message=20_000_000) as connect:
-        clients = [await ready(connect, FROM, TO) for _ in range(16)]
+        clients = [await connect.ready(FROM, TO) for _ in range(16)]
         before = resident()
         for client in clients:
             await client.say("DATA")
