@@ -1,0 +1,166 @@
+"""The intake: one mail becomes a fax for each number, once, and only when all of it is durable."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from gateway.model import Direction, State
+from gateway.numbers import E164
+from gateway.outbound.intake import Envelope, Intake, Recipient, natural_key
+from gateway.spool import FsyncError, Kind, Spool
+from gateway.store import Store
+from tests.conftest import Clock
+from tests.make import LINE
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600.0
+ONE, TWO = E164("+14155550100"), E164("+14155550101")
+ENVELOPE = Envelope(
+    "ann@example.com",
+    (Recipient("1-415-555-0100@fax.local", ONE), Recipient("+14155550101@fax.local", TWO)),
+    "192.0.2.7",
+)
+
+
+@dataclass
+class Mail:
+    """A message whose last byte the spool's thread has yet to write."""
+
+    path: Path
+    content: bytes
+    error: Exception | None = None
+    subject: str = "Contract"
+    message_id: str = "<1@example.com>"
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    def finish(self) -> int:
+        if self.error:
+            raise self.error
+        self.path.write_bytes(self.content)
+        return os.open(self.path, os.O_RDONLY)
+
+
+def mail(spool: Spool, content: bytes = b"Subject: Contract\r\n\r\n") -> Mail:
+    return Mail(spool.part(), content)
+
+
+@pytest.fixture
+async def intake(store: Store, spool: Spool, clock: Clock) -> Intake:
+    return Intake(spool, store, LINE, clock)
+
+
+async def test_a_fax_for_each_number(
+    intake: Intake, store: Store, spool: Spool, clock: Clock
+) -> None:
+    added = await intake.accept(ENVELOPE, mail(spool))
+    assert [one.duplicate for one in added] == [False, False]
+    first, second = [await store.get(one.fax) for one in added]
+    assert first
+    assert second
+    assert (first.number, first.recipient) == (ONE, "1-415-555-0100@fax.local")
+    assert (second.number, second.recipient) == (TWO, "+14155550101@fax.local")
+    for fax in (first, second):
+        assert (fax.direction, fax.state) == (Direction.OUTBOUND, State.ACCEPTED)
+        assert (fax.line, fax.sender, fax.subject) == (LINE, "ann@example.com", "Contract")
+        assert (fax.message_id, fax.created_at) == ("<1@example.com>", clock.now)
+        assert spool.path(fax.id, Kind.MESSAGE).read_bytes() == b"Subject: Contract\r\n\r\n"
+    assert len({path.stat().st_ino for path in spool.kept()}) == 1  # hard links
+    assert list(spool.incoming.iterdir()) == []
+
+
+async def test_two_spellings_are_one_fax(intake: Intake, store: Store, spool: Spool) -> None:
+    twice = (*ENVELOPE.recipients, Recipient("4155550100@fax.local", ONE))
+    added = await intake.accept(replace(ENVELOPE, recipients=twice), mail(spool))
+    assert len(added) == len(spool.kept()) == len(await store.latest(9)) == 2
+
+
+async def test_the_same_mail_again(
+    intake: Intake, store: Store, spool: Spool, clock: Clock
+) -> None:
+    """P4: for 72 hours, number by number; then it is a new one."""
+    first = await intake.accept(ENVELOPE, mail(spool))
+    clock.advance(71 * HOUR)
+    again = await intake.accept(ENVELOPE, mail(spool))
+    assert [(one.fax, one.duplicate) for one in again] == [(one.fax, True) for one in first]
+    one_more = (*ENVELOPE.recipients, Recipient("x", E164("+14155550102")))
+    mixed = await intake.accept(replace(ENVELOPE, recipients=one_more), mail(spool))
+    assert [one.duplicate for one in mixed] == [True, True, False]
+    assert len(spool.kept()) == len(await store.latest(9)) == 3
+    clock.advance(2 * HOUR)
+    later = await intake.accept(ENVELOPE, mail(spool))
+    assert [one.duplicate for one in later] == [False, False]
+    assert len(spool.kept()) == len(await store.latest(9)) == 5
+
+
+@pytest.mark.parametrize("error", [ValueError("unwanted"), OSError(28, "No space left on device")])
+async def test_a_message_that_fails_is_not_taken(
+    intake: Intake, store: Store, spool: Spool, error: Exception
+) -> None:
+    with pytest.raises(type(error)) as raised:
+        await intake.accept(ENVELOPE, replace(mail(spool), error=error))
+    assert raised.value is error
+    assert spool.kept() == []
+    assert await store.latest(9) == []
+
+
+async def test_a_failed_fsync_makes_no_fax(
+    intake: Intake, store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(FsyncError):
+        await intake.accept(ENVELOPE, mail(spool))
+    assert spool.broken.is_set()
+    assert await store.latest(9) == []
+
+
+async def test_files_of_a_duplicate_that_cannot_be_removed(
+    intake: Intake, store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mail is in the queue: its sender must not hear that it failed."""
+    envelope = replace(ENVELOPE, recipients=ENVELOPE.recipients[:1])
+    (first,) = await intake.accept(envelope, mail(spool))
+
+    def unlink(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", path)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert await intake.accept(envelope, mail(spool)) == [replace(first, duplicate=True)]
+    monkeypatch.undo()
+    assert len(await store.latest(9)) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        natural_key(replace(ENVELOPE, peer="192.0.2.8"), ONE, "d"),
+        natural_key(replace(ENVELOPE, login="ann"), ONE, "d"),
+        natural_key(replace(ENVELOPE, sender="Ann@example.com"), ONE, "d"),
+        natural_key(ENVELOPE, TWO, "d"),
+        natural_key(ENVELOPE, ONE, "e"),
+        natural_key(replace(ENVELOPE, peer="192.0.2.7ann@", sender="example.com"), ONE, "d"),
+    ],
+)
+async def test_each_fact_counts(other: str) -> None:
+    key = natural_key(ENVELOPE, ONE, "d")
+    assert key.startswith("smtp:")
+    assert other != key
+
+
+async def test_other_recipients_of_the_mail_do_not_count() -> None:
+    alone = replace(ENVELOPE, recipients=ENVELOPE.recipients[1:])
+    assert natural_key(alone, TWO, "d") == natural_key(ENVELOPE, TWO, "d")
+    with_login = replace(ENVELOPE, login="ann")
+    roaming = replace(with_login, peer="198.51.100.1")
+    assert natural_key(with_login, ONE, "d") == natural_key(roaming, ONE, "d")
