@@ -40,8 +40,9 @@ def live(line: Mapping[str, Any], work: Path, pipe: int, limits: Limits) -> NoRe
         confine(limits)
         lock_files(work, task.message if isinstance(task, PrepareTask) else task.source)
         lock_calls()
-        _say(pipe, _answer(task, work, pipe))
-        status = 0
+        answer = _answer(task, work, pipe)
+        _say(pipe, answer)
+        status = 0 if "done" in answer else 1
     finally:
         os._exit(status)
 

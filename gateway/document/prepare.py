@@ -29,7 +29,7 @@ THE_TEXT = "The text of the mail"
 
 def prepare(task: PrepareTask, work: Path, now_at: Say) -> Prepared:
     """Write the document and its thumbnail. `now_at` hears which file is being read."""
-    now_at("the mail")
+    now_at("The mail")
     letter = read_letter(task.message, work)
     book, boxed = Pdf.new(), list[str]()
     if _text_is_faxed(letter, task.body):

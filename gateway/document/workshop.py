@@ -223,7 +223,7 @@ def _read_end(
     if end["end"] == "late" or end["code"] == signal.SIGXCPU:
         raise PermanentError(_too_much(name, "takes too long to read"), Cause.LIMIT)
     if not last_try:
-        raise TransientError(f"the reader of {name} crashed ({end['end']} {end['code']})")
+        raise TransientError(f"{name}: its reader crashed ({end['end']} {end['code']})")
     raise PermanentError(
         f"{name} cannot be read: it is damaged or needs too much memory. "
         "Please print it to a new PDF and send that.",
@@ -237,7 +237,7 @@ def _too_much(name: str, what: str) -> str:
 
 def _speakable(text: Any) -> str:  # noqa: ANN401 - the child said it: it may be anything
     said = "".join(c for c in str(text)[:500] if c.isprintable())
-    return said or "the document"
+    return said or "The document"
 
 
 async def _check_size(document: Path, size: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pikepdf
 from PIL import Image, ImageDraw
 
+Make = Callable[[], bytes]
 CRLF = b"\r\n"
 BASE64 = "Content-Transfer-Encoding: base64"
 
@@ -68,13 +70,13 @@ def saved(document: pikepdf.Pdf, **options: Any) -> bytes:
 
 def raw_pdf(*objects: bytes) -> bytes:
     """A PDF file of these objects as they are (1 is the catalogue), with a right table."""
-    out, places = b"%PDF-1.7\n", []
+    out, places = bytearray(b"%PDF-1.7\n"), []
     for number, body in enumerate(objects, start=1):
         places.append(len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
     count = len(objects) + 1
-    return out + (
+    return bytes(out) + (
         b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R >>\n"
         b"startxref\n%d\n%%%%EOF\n" % (count, table, count, len(out))
     )
@@ -95,7 +97,7 @@ def one_page(contents: bytes, box: bytes = b"[0 0 612 792]", more: bytes = b"") 
     )
 
 
-def content_bomb(megabytes: int = 300) -> bytes:
+def content_bomb(megabytes: int = 80) -> bytes:
     """One content stream, small as sent, large as read."""
     packer = zlib.compressobj(9)
     line = b"0 0 m 1 1 l S\n" * 75_000
