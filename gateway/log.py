@@ -15,7 +15,9 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_NUMBER = re.compile(r"\+\d{5,11}(?=\d{4}\b)")
+# However people write one; times and addresses of hosts have colons, or fewer digits in a row.
+_NUMBER = re.compile(r"(?<![\w.:])(\+?)(\d(?:[ .()/-]{0,2}\d){6,14})(?![\w:])")
+_HOST = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 _LOUD = ("mail.log", "aiosmtpd", "httpx", "httpcore", "uvicorn", "uvicorn.error", "asyncio")
 
 
@@ -33,13 +35,13 @@ def setup(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: list[Processor] = (
-        [redact, structlog.dev.ConsoleRenderer()]
+    last: Processor = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
-        else [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[*shared, structlog.processors.format_exc_info, redact, last],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -60,10 +62,20 @@ class Redact:
         return {key: self._clean(value) for key, value in event.items()}
 
     def _clean(self, value: object) -> object:
+        if value is None or isinstance(value, int | float):
+            return value
         if isinstance(value, list | tuple | set):
             return [self._clean(item) for item in value]
-        if not isinstance(value, str):
-            return value
+        text = value if isinstance(value, str) else repr(value)
         if self._secret:
-            value = self._secret.sub("[secret]", value)
-        return _NUMBER.sub("+•••", value) if self._mask_numbers else value
+            text = self._secret.sub("[secret]", text)
+        return _NUMBER.sub(_masked, text) if self._mask_numbers else text
+
+
+def _masked(match: re.Match[str]) -> str:
+    """An international number, or ten digits and more: only its end tells one from another."""
+    plus, written = match.groups()
+    digits = re.sub(r"\D", "", written)
+    if _HOST.fullmatch(written) or (not plus and len(digits) < 10):
+        return match[0]
+    return f"{plus}•••{digits[-4:]}"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import smtplib
 import socket
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.house import House, house, wait_for
+from tests.journeys.house import House, house
 from tests.make import pdf
 
 GOOD = {
@@ -201,11 +202,38 @@ def test_what_systemd_hears(tmp_path: Path) -> None:
     assert any(re.search(r"STATUS=0 faxes at work, 0 held", one) for one in heard)
 
 
-def test_the_token_is_in_no_output(tmp_path: Path) -> None:
-    with house(tmp_path) as home:
-        home.send("+14155520000@fax.local", content=pdf(1))
-        home.all_closed(1)
-        wait_for(lambda: home.mails() or None, "the notice")
-        text = home.daemon.output.read_text("utf-8")
-    assert "sandbox-token" not in text
-    assert "4155520000" not in text
+SECRETS = ("sandbox-token", "hook-secret-hook-secret-hook", "c4nary-hmac")
+CONTENT = ("c4nary-subject", "c4nary-text", "c4nary-caller")
+NUMBERS = r"415[^0-9\n]{0,2}552[^0-9\n]{0,2}\d{4}|202[^0-9\n]{0,2}555[^0-9\n]{0,2}1234"
+
+
+def test_no_canary_in_what_the_daemon_says(tmp_path: Path) -> None:
+    """P19: both roads, with refusals and failures, at the most talkative level."""
+    talkative = {"LOG_LEVEL": "debug", "WEBHOOK_HMAC_SECRET": "c4nary-hmac"}
+    facts = {"subject": "c4nary-subject", "text": "c4nary-text", "name": "contract.pdf"}
+    with house(tmp_path, settings=talkative) as home:
+        home.send("+14155520000@fax.local", content=pdf(1), **facts)
+        home.send("1-415-552-0012@fax.local", content=pdf(1), **facts)  # the provider refuses it
+        home.send("4155520005@fax.local", content=pdf(1), **facts)  # the line drops
+        home.send("+14155520001@fax.local", content=b"%PDF-1.7 c4nary-text", **facts)
+        host, _, port = home.smtp.rpartition(":")
+        with smtplib.SMTP(host, int(port), timeout=30) as client:
+            client.ehlo("client.example.com")
+            client.mail("ann@example.com")
+            for wrong in (
+                "(415) 552-0000",
+                "+1.415.552.0000.x",
+                "4155520000/x",
+                "+4155520000000000",
+            ):
+                assert client.docmd(f"RCPT TO:<{wrong}@fax.local>")[0] >= 500
+        home.hook(b"{c4nary-text", secret="wrong-c4nary-text")
+        home.inject(pdf(2), from_name="c4nary-caller")
+        home.all_closed(5)
+        home.daemon.end()
+        said = home.daemon.output.read_text("utf-8")
+        faxes = run("list", **home.daemon.environ).stdout
+    assert len(faxes.splitlines()) == 6
+    for canary in (*SECRETS, *CONTENT):
+        assert canary not in said, canary
+    assert not re.search(NUMBERS, said), re.search(f".*(?:{NUMBERS}).*", said)
