@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.doors.smtp.part import Part
 from gateway.doors.smtp.reader import Block, Buffers, Reader
 
 ALPHABET = b"\r\n.\0 "
@@ -148,6 +150,21 @@ def test_blocks_of_the_real_size() -> None:
     body = b"".join(b"." * (n % 7) + b"line %d\r\n" % n for n in range(120_000))
     stream = body + b".\r\nQUIT\r\n"
     assert read(cut(stream, range(0, len(stream), 65_521)), 256 * 1024) == model_of_lines(stream)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.one_of(st.integers(0, 60), st.integers(4090, 4100)), max_size=8),
+    st.integers(0, 4200),
+    CUTS,
+)
+def test_long_lines(lengths: list[int], last: int, cuts: list[int]) -> None:
+    """A10: 4,096 bytes with the line end, whatever blocks the line lies in."""
+    content = b"".join(b"x" * length + b"\n" for length in lengths) + b"x" * last
+    part = Part(Path("never opened"), 0)
+    for piece in cut(content, [place * 97 for place in cuts]):
+        part._judge(Block(bytearray(b"?\n" + piece + b"\n?"), 2, len(piece) + 2, False, False))
+    assert part.long_line is any(length + 1 > 4096 for length in (*lengths, last - 1))
 
 
 def model_of_lines(stream: bytes) -> tuple[bytes, bytes]:

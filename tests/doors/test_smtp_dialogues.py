@@ -176,6 +176,22 @@ async def test_dots_are_undone(connect: Connect, store: Store, spool: Spool) -> 
     assert path.read_bytes() == HEAD + b"\r\n.\r\n..x\r\ny\r\na.b\r\n"
 
 
+async def test_a_mail_of_many_blocks(store: Store, spool: Spool) -> None:
+    """Byte for byte what the sender wrote, and known again when it comes in other packets."""
+    lines = [b"." * (n % 5) + b"line %d of a long mail\r\n" % n for n in range(60_000)]
+    sent = HEAD + b"\r\n" + b"".join(lines)
+    stuffed = HEAD + b"\r\n" + b"".join(b"." * line.startswith(b".") + line for line in lines)
+    async with door(store, spool, max_message=5_000_000) as connect:
+        client = await connect.ready(FROM, TO, "DATA")
+        assert (await client.say(stuffed + b".\r\n")).startswith("250 2.0.0 accepted as ")
+        (path,) = spool.kept()
+        assert path.read_bytes() == sent
+        again = await connect.ready(FROM, TO, "DATA")
+        for start in range(0, len(stuffed), 70_001):
+            await again.push(stuffed[start : start + 70_001])
+        assert (await again.say(b".\r\n")).startswith("250 2.0.0 duplicate of ")
+
+
 def nested(depth: int) -> bytes:
     body = b""
     for level in range(depth):

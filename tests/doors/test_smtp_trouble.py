@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.doors.smtp import SmtpSettings
+from gateway.doors.smtp import SmtpSettings, replies
 from gateway.doors.smtp.reader import Buffers
-from gateway.model import Fax
+from gateway.model import Fax, new_id
 from gateway.spool import Spool
 from gateway.store import Added, Store, StoreError
 from tests.doors.client import END, FROM, HEAD, HELLO, OK, TEXT, TO, Client, door, until
@@ -204,9 +204,9 @@ async def test_the_queue_is_down(store: Store, spool: Spool) -> None:
 async def test_ten_at_once_are_one_fax(store: Store, spool: Spool) -> None:
     async with door(store, spool) as connect:
         clients = [await connect.ready(FROM, TO, "DATA") for _ in range(10)]
-        replies = await asyncio.gather(*(client.say(TEXT + END) for client in clients))
+        answers = await asyncio.gather(*(client.say(TEXT + END) for client in clients))
     (fax,) = await store.latest(99)
-    assert sorted(replies) == [f"250 2.0.0 accepted as {fax.id}"] + 9 * [
+    assert sorted(answers) == [f"250 2.0.0 accepted as {fax.id}"] + 9 * [
         f"250 2.0.0 duplicate of {fax.id}"
     ]
     assert [path.name for path in spool.kept()] == [f"{fax.id}.message.eml"]
@@ -298,11 +298,11 @@ async def test_a_mail_that_trickles_is_ended(store: Store, spool: Spool) -> None
 async def test_a_session_does_not_live_for_ever(store: Store, spool: Spool) -> None:
     async with door(store, spool, life=0.4) as connect:
         client = await connect.ready(FROM)
-        replies = [OK]
-        while replies[-1] == OK:
-            replies.append(await client.say(TO))
+        answer = OK
+        while answer == OK:
+            answer = await client.say(TO)
             await asyncio.sleep(0.02)
-        assert replies[-1] == TIMEOUT
+        assert answer == TIMEOUT
 
 
 async def test_a_slow_mail_leaves_time_for_the_next_command(store: Store, spool: Spool) -> None:
@@ -341,8 +341,8 @@ async def test_more_recipients_than_a_mail_may_have(store: Store, spool: Spool) 
     async with door(store, spool) as connect:
         client = await connect.ready(FROM)
         numbers = [f"+1415555{n:04}@fax.local" for n in range(25)]
-        replies = [await client.say(f"RCPT TO:<{number}>") for number in numbers]
-        assert replies == 20 * [OK] + 5 * ["452 4.5.3 Too many recipients"]
+        answers = [await client.say(f"RCPT TO:<{number}>") for number in numbers]
+        assert answers == 20 * [OK] + 5 * ["452 4.5.3 Too many recipients"]
         assert [await client.say(f"RCPT TO:<{n[1:]}>") for n in numbers[:20]] == 20 * [OK]
         await client.say("DATA")
         said = await client.say(TEXT + END)
@@ -353,12 +353,26 @@ async def test_more_recipients_than_a_mail_may_have(store: Store, spool: Spool) 
     assert len(await store.latest(99)) == len(spool.kept()) == 20
 
 
+@pytest.mark.parametrize("new", [0, 1, 20, 21, 1000])
+@pytest.mark.parametrize("known", [0, 1, 29, 30, 31, 1000])
+async def test_the_longest_answer_fits_its_line(new: int, known: int) -> None:
+    """RFC 5321 §4.5.3.1.5, however many recipients a gateway allows."""
+    added = [Added(new_id(), duplicate=n >= new) for n in range(new + known)]
+    said = replies.accepted(added)
+    named = sum(one.fax in said for one in added)
+    more = sum(int(n) for n in re.findall(r"and (\d+) more", said))
+    assert len(said) <= 510
+    assert named + more == new + known
+    assert said.count("accepted as") == bool(new)
+    assert said.count("duplicate of") == bool(known)
+
+
 async def test_who_looks_for_numbers_is_sent_away(store: Store, spool: Spool) -> None:
     async with door(store, spool) as connect:
         client = await connect.ready(FROM)
         client.send(b"RCPT TO:<911@fax.local>\r\n" * 101)
-        replies = [await client.reply() for _ in range(101)]
-        assert replies == 100 * ["550 5.7.1 Destination not permitted"] + [
+        answers = [await client.reply() for _ in range(101)]
+        assert answers == 100 * ["550 5.7.1 Destination not permitted"] + [
             "421 4.7.0 Too many errors"
         ]
         assert await client.is_over()

@@ -59,19 +59,21 @@ DISK_FULL = "452 4.3.1 Insufficient system storage"
 QUEUE_DOWN = "451 4.3.2 Queue not available, please try again later"
 TROUBLE = "451 4.3.0 Temporary failure, please try again later"
 
-_NAMED = 20  # a reply line holds 512 bytes (RFC 5321 §4.5.3.1.5)
+_NAMED, _MOST_NEW = 30, 20  # faxes: a reply line holds 512 bytes (RFC 5321 §4.5.3.1.5)
 
 
 def accepted(added: Sequence[Added]) -> str:
     """Names the fax of every number, so that a sender can ask for it."""
     new = [one.fax for one in added if not one.duplicate]
     known = [one.fax for one in added if one.duplicate]
-    parts = [f"accepted as {_list(new)}"] * bool(new) + [f"duplicate of {_list(known)}"] * bool(
-        known
-    )
+    parts = []
+    if new:
+        parts.append(f"accepted as {_list(new, _MOST_NEW)}")
+    if known:
+        parts.append(f"duplicate of {_list(known, _NAMED - len(new[:_MOST_NEW]))}")
     return f"250 2.0.0 {'; '.join(parts)}"
 
 
-def _list(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-    return " ".join(ids[:_NAMED]) + more
+def _list(ids: Sequence[str], most: int) -> str:
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return " ".join(ids[:most]) + more
