@@ -190,7 +190,12 @@ async def test_lost() -> None:
     async with Receiver() as receiver, sandbox(hooks=(receiver.url,)) as (sim, _):
         sim.add_fault(Rule("webhook", {"drop": True}, path_regex="/webhook/", nth=1))
         await sim.inject(FROM, TO, pdf())
-        await told(sim, receiver, 1)
+        await eventually(lambda: len(sim.ledger.hook_tries) == 1)
+        (lost,) = sim.ledger.hook_tries
+        assert (lost.number, lost.status, lost.error) == (0, 0, "dropped by a fault")
+        await sim.inject(FROM, TO, pdf())
+        await eventually(lambda: len(sim.ledger.hook_tries) == 2)
+        assert len(receiver.bodies) == 1
 
 
 async def test_late() -> None:

@@ -16,6 +16,7 @@ from gateway.provider.simulator.ledger import HookTry
 from gateway.provider.simulator.outside import Outside
 
 AT_ONCE = 50
+DROPPED = "dropped by a fault"
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -44,7 +45,8 @@ class HookSender:
         if rule is None:
             return await self._persist(account, hook, told)
         if rule.param("drop"):
-            return None
+            lost = HookTry(self._clock.now(), hook.url, told["event"], told["id"], 0, 0, DROPPED)
+            return account.ledger.hook_tries.append(lost)
         await self._clock.pause(rule.param("delay"))
         return await self._repeat(account, hook, told, rule)
 
@@ -68,9 +70,8 @@ class HookSender:
         async with self._free:
             at = self._clock.now()
             status, error = await self.outside.post(hook.url, body, media_type)
-        account.ledger.hook_tries.append(
-            HookTry(at, hook.url, told["event"], told["id"], number, status, error)
-        )
+        tried = HookTry(at, hook.url, told["event"], told["id"], number, status, error)
+        account.ledger.hook_tries.append(tried)
         return status
 
 

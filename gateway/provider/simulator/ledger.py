@@ -51,7 +51,7 @@ class HookTry:
     url: str
     event: str
     id: str
-    number: int  # 1 = first
+    number: int  # 1 = first, 0 = a fault dropped it untried
     status: int
     error: str = ""
 
