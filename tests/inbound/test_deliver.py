@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gateway.alarm import Alarm
 from gateway.errors import PermanentError, TransientError
 from gateway.inbound.deliver import LATE
 from gateway.model import State
 from gateway.provider.simulator import Rule
 from gateway.rules import Route, Rules
-from tests.inbound.road import DOWNLOAD, Road
+from gateway.store import HELD, Store
+from gateway.worker import Room, one, step
+from tests.inbound.road import DOWNLOAD, FROM, Road
 
 pytestmark = pytest.mark.anyio
 
@@ -186,6 +191,29 @@ async def test_nobody_takes_it(road: Road) -> None:
     with pytest.raises(PermanentError, match="no such user"):
         await road.deliver(fetched)
     assert road.status(fetched) == "received"
+
+
+async def test_what_nobody_takes_is_held_and_told(road: Road, store: Store) -> None:
+    """M22: kept, the admin hears of it, never marked; released, it goes out."""
+    fetched = replace(await road.fetched(), attempts=0)
+    await store.add([fetched], now=road.clock())
+    for address in (OFFICE, COPY):
+        road.mailbox.refuse_rcpt[address] = "550 5.1.1 no such user"
+    room = Room("deliver", State.FETCHED, one(road.deliver))
+    assert await step(room, store, road.clock)
+    alarm = Room(
+        "alarm", HELD, one(Alarm(road.deliver.post, road.spool, FROM, "admin@example.com"))
+    )
+    assert await step(alarm, store, road.clock)
+    held = await store.get(fetched.id)
+    assert held
+    assert (held.state, held.told) == (State.FETCHED, 1)
+    assert "no such user" in held.held
+    (told,) = road.mailbox.mails
+    assert told.recipients == (ADMIN,)
+    assert "no such user" in told.text()
+    assert not await step(room, store, road.clock), "it waits for a person"
+    assert road.status(held) == "received"
 
 
 @pytest.mark.parametrize("reply", ["552 5.3.4 message too big", "554 5.7.1 virus found"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,80 @@ def test_a_caller_cannot_write_headers(home: House) -> None:
     assert mail["recipients"] == ["office@example.com"]
     assert "\n" not in mail["subject"]
     assert mail["files"][0]["name"] == f"fax-{fax['id']}.pdf"
+
+
+def asked(home: House, path: str) -> int:
+    """How often the provider was asked for a path."""
+    return sum(str(one["path"]).endswith(path) for one in home.control("ledger")["requests"])
+
+
+def test_a_flood_of_hints_asks_the_provider_a_few_times(home: House) -> None:
+    """A45, A46: a forged id costs a few questions, and no mail."""
+    known = len(home.mails())
+    hint = {"event": "fax_received", "id": "forged_1", "pages": 3, "from_number": "+12025550000"}
+    with ThreadPoolExecutor(8) as crowd:
+        answers = set(crowd.map(lambda _: home.hook(hint), range(500)))
+    assert answers == {200}
+    wait_for(lambda: asked(home, "/received/forged_1") or None, "a look")
+    (fax,) = [one for one in home.faxes() if one["provider_id"] == "forged_1"]
+    assert fax["state"] == "announced"
+    assert asked(home, "/received/forged_1") <= 8  # one in five seconds, and its own tries
+    assert len(home.mails()) == known
+
+
+def test_addresses_in_a_hint_are_never_asked(home: House) -> None:
+    """A44: with our token, only the provider is ever asked."""
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}/x"
+        provider_id = home.inject(pdf(1))
+        hint = {"event": "fax_received", "id": provider_id, "document_url": url, "url": url}
+        assert home.hook(hint) == 200
+        delivered(home, provider_id)
+        trap.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+def test_ten_downloads_at_once(home: House) -> None:
+    """However many faxes come in, by webhook and by polling."""
+    slow = {
+        "action": "slow_body", "match": {"path_regex": "/download$"}, "times": 30,
+        "params": {"rate": 1e6, "stall_after": 100, "stall": 0.3},
+    }  # fmt: skip
+    home.control("faults", slow)
+    ids = [home.inject(pdf(1)) for _ in range(30)]
+    for provider_id in ids[::2]:
+        assert home.hook({"event": "fax_received", "id": provider_id}) == 200
+    for provider_id in ids:
+        delivered(home, provider_id)
+    assert 2 <= home.control("ledger")["most_downloads_at_once"] <= 10
+
+
+def test_rules_are_read_again(home: House) -> None:
+    """A broken file changes nothing; a good one counts from the next fax on."""
+    rules, process = home.root / "rules.toml", home.daemon.process
+    assert process
+    for text, said, mailbox in (
+        ("[[route", "rules_refused", "office@example.com"),
+        ('[[route]]\nmail = "new@example.com"\n', "rules_loaded", "new@example.com"),
+        (RULES, "rules_loaded", "office@example.com"),
+    ):
+        since = len(home.daemon.output.read_text("utf-8"))
+        rules.write_text(text)
+        process.send_signal(signal.SIGHUP)
+        home.daemon.said(said, since)
+        (mail,) = mails_of(home, delivered(home, home.inject(pdf(1))))
+        assert mail["recipients"] == [mailbox]
+
+
+def test_inbound_is_off(tmp_path: Path) -> None:
+    with house(tmp_path, settings={"INBOUND": "off", "INBOUND_POLL_INTERVAL": "50ms"}) as home:
+        provider_id = home.inject(pdf(1))
+        assert home.hook({"event": "fax_received", "id": provider_id}) == 404
+        home.send("14155550100@fax.local", content=pdf(1))
+        home.all_closed(1)  # an outbound fax has gone all its way meanwhile
+        assert asked(home, "/v2/fax/received") == 0
+        assert at_provider(home, provider_id)["status"] == "received"
 
 
 def test_the_secret_of_the_webhook(home: House) -> None:
