@@ -30,7 +30,7 @@ _WORDS = {  # what happened, and what to do; the provider's own words are a deta
     ),
     Cause.NUMBER: ("No fax machine answers at this number.", "Please check the number."),
     Cause.LINE: (
-        "The call failed before its end; the first pages may have arrived.",
+        "The call failed; some pages may have arrived.",
         "Please send a new mail. If it fails again, ask the recipient about their fax machine.",
     ),
     Cause.EXPIRED: (
