@@ -67,12 +67,16 @@ class Fetch:
 
         A hint may name it without the month that it has in the list.
         """
-        told = await self.provider.received(fax.provider_id)
-        if told is None and (_MONTH.match(fax.provider_id) or self._is_old(fax)):
-            wanted = _MONTH.sub("", fax.provider_id)
-            listed = await self.provider.unprocessed()
-            return next((one for one in listed if _MONTH.sub("", one.id) == wanted), None)
-        return told
+        doubtful = bool(_MONTH.match(fax.provider_id)) or self._is_old(fax)
+        try:
+            told = await self.provider.received(fax.provider_id)
+        except PermanentError:  # anybody may make up an id: nobody shall have to look at it
+            told, doubtful = None, True
+        if told or not doubtful:
+            return told
+        wanted = _MONTH.sub("", fax.provider_id)
+        listed = await self.provider.unprocessed()
+        return next((one for one in listed if _MONTH.sub("", one.id) == wanted), None)
 
     def _unknown(self, fax: Fax) -> Fax:
         """A forged or early hint: ask again for a day, then forget it (A46)."""

@@ -13,8 +13,12 @@ from gateway.doors.poll import Poll
 from gateway.errors import PermanentError, TransientError, UncertainError
 from gateway.model import State
 from gateway.provider import Received
+from gateway.provider.audian import Access, Audian
+from gateway.provider.simulator import Rule, Settings, Simulator
+from gateway.provider.simulator.profile import Timing
 from gateway.store import Change, Store, StoreError
 from tests.conftest import Clock
+from tests.make import pdf
 
 pytestmark = pytest.mark.anyio
 
@@ -178,3 +182,44 @@ async def test_stop_ends_the_wait(store: Store, clock: Clock) -> None:
     stop.set()
     async with asyncio.timeout(5):
         await running
+
+
+async def test_more_than_a_thousand_and_a_page_that_fails(store: Store, clock: Clock) -> None:
+    """All pages or nothing: a list that breaks off in the middle is no list."""
+    async with Simulator(Settings(timing=Timing(t_list=0.0))) as simulator:
+        account, settings = simulator.account, simulator.settings
+        kept = await account.shelf.store(pdf(1))
+        ids = [account.receive("", "", kept, "", 1).id for _ in range(1_050)]
+        access = Access(simulator.url, settings.account_id, settings.token, "token", 1000.0)
+        provider = Audian(access)
+        poll = Poll(provider, store, 60.0, clock)
+        simulator.add_fault(Rule("status", {"code": 503}, path_regex="/received$", nth=5))
+        with pytest.raises(TransientError):
+            await poll.look()
+        assert await known(store) == []
+        assert await poll.look() == 1_050
+        assert await known(store) == sorted(ids)
+        assert await poll.look() == 0
+        await provider.close()
+
+
+async def test_rows_that_shift_while_pages_are_read(store: Store, clock: Clock) -> None:
+    """F-P5: others mark faxes, and new ones come, between two pages: none is missed for good."""
+    async with Simulator(Settings(timing=Timing(t_list=0.0))) as simulator:
+        account, settings = simulator.account, simulator.settings
+        kept = await account.shelf.store(pdf(1))
+        faxes = [account.receive("", "", kept, "", 1) for _ in range(250)]
+        access = Access(simulator.url, settings.account_id, settings.token, "token", 1000.0)
+        provider = Audian(access)
+        poll = Poll(provider, store, 60.0, clock)
+        simulator.add_fault(Rule("slow_body", {"rate": 1e6}, path_regex="/received$"))
+        looking = asyncio.create_task(poll.look())
+        while not looking.done():
+            if faxes:
+                faxes.pop().mark("processed")
+                account.receive("", "", kept, "", 1)
+            await asyncio.sleep(0.005)
+        await poll.look()
+        waiting = {fax.id for fax in account.received() if fax.status == "received"}
+        assert waiting <= set(await known(store))
+        await provider.close()

@@ -75,6 +75,16 @@ async def test_what_is_listed_is_never_forgotten(road: Road, broken: str) -> Non
         assert (await road.fetch(fax)).pages == 2
 
 
+@pytest.mark.parametrize("code", [400, 422])
+async def test_an_id_that_the_provider_refuses_troubles_nobody(road: Road, code: int) -> None:
+    """No hold, and so no alarm, for what anybody may make up; what is listed is fetched."""
+    road.simulator.add_fault(Rule("status", {"code": code}, path_regex=r"/received/[^/]+$"))
+    forged = inbound(provider_id="forged", created_at=road.clock(), attempts=1)
+    with pytest.raises(TransientError, match="does not know"):
+        await road.fetch(forged)
+    assert (await road.fetch(await road.inject())).pages == 2
+
+
 async def test_a_hint_may_name_it_without_its_month(road: Road) -> None:
     fax = await road.inject()
     account = road.simulator.account
