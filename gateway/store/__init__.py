@@ -133,7 +133,7 @@ class Store:
             try:
                 await self._db.write(
                     units.rows(queries.ATTEMPT_END, id=attempt.id, outcome=outcome,
-                          provider_id=provider_id, note=note, ended_at=now)
+                          provider_id=provider_id, note=note, now=now)
                 )  # fmt: skip
             except StoreError:
                 await asyncio.sleep(PATIENCE)

@@ -78,7 +78,7 @@ ATTEMPT_BEGIN = """INSERT INTO attempt (id, fax, reference, to_number, from_numb
         :started_at, 0, 0, 0, '', '', '')
     ON CONFLICT DO NOTHING RETURNING id"""
 ATTEMPT_END = """UPDATE attempt SET outcome = :outcome, provider_id = :provider_id, note = :note,
-        ended_at = :ended_at WHERE id = :id"""
+        ended_at = CASE WHEN ended_at = 0 THEN :now ELSE ended_at END WHERE id = :id"""
 # What becomes of a fax decides over its upload, in the same transaction: between the two, a crash
 # would make it look as if nothing had been sent.
 ATTEMPT_ACCEPTED = """UPDATE attempt SET outcome = 'accepted', provider_id = :provider_id,
