@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.doors.smtp import SmtpDoor, SmtpSettings
@@ -94,6 +94,15 @@ class Connect:
         for command in (HELLO, *commands):
             assert (await client.say(command)).startswith(("250", "354")), command
         return client
+
+    def hurry(self, **limits: float) -> None:
+        """Other deadlines from now on, also for who is connected: setting up takes its time."""
+        shared = self.listener._shared
+        shared.settings = replace(shared.settings, **limits)  # type: ignore[arg-type]
+        for session in self.listener._sessions:
+            assert session._timeout_handle
+            session._timeout_handle.cancel()
+            session._timeout_cb()
 
 
 async def until(look: Callable[[], bool]) -> None:
