@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_HEADERS = 16 << 10
+MOST_CONNECTIONS = 200
 IDLE = 10  # s that a connection may rest, or take to say what it wants
 CHECK_WITHIN = 5.0  # s for one readiness check
 
@@ -41,7 +42,7 @@ class WebServer:
             _capped(app), http=_Protocol, loop="none", lifespan="off",
             log_config=None, access_log=False, server_header=False, timeout_keep_alive=idle,
             h11_max_incomplete_event_size=MOST_HEADERS, timeout_graceful_shutdown=5,
-            limit_concurrency=1000, ws="none",
+            limit_concurrency=MOST_CONNECTIONS + 1, ws="none",
         )  # fmt: skip
         self._server = _Server(config)
 
@@ -132,6 +133,9 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is TCP
         super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
         self._deadline = self.loop.call_later(self.timeout_keep_alive, self._too_slow)
 
     def data_received(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from gateway.web import MOST_HEADERS, Check, WebServer, health
+from gateway.web import MOST_CONNECTIONS, MOST_HEADERS, Check, WebServer, health
 
 pytestmark = pytest.mark.anyio
 
@@ -175,3 +175,20 @@ async def test_who_does_not_get_on_is_hung_up_on(
 async def test_what_is_no_http(web: WebServer, request_: bytes) -> None:
     assert (await say(web, request_)).startswith(b"HTTP/1.1 400 ")
     assert b" 200 " in await say(web, ask("GET", "/livez"))
+
+
+async def test_connections_are_counted() -> None:
+    """Others in this process need sockets, too: what is too many is hung up on at once."""
+    web = WebServer("127.0.0.1", 0, health({}))
+    await web.start()
+    peers = [await asyncio.open_connection(*web.address) for _ in range(MOST_CONNECTIONS)]
+    assert await say(web, ask("GET", "/livez")) == b""
+    first, writer = peers[0]
+    writer.write(ask("GET", "/livez"))
+    assert (await first.read()).startswith(b"HTTP/1.1 200 "), "who was in before is served"
+    for _, writer in peers:
+        writer.close()
+    async with asyncio.timeout(10):
+        while not (await say(web, ask("GET", "/livez"))).startswith(b"HTTP/1.1 200 "):
+            pass
+    await web.stop()
