@@ -1,8 +1,8 @@
 """The daemon's side of the limited child: hand in a task, wait, get an answer or an error.
 
 The fork server (`forkserver`) is started when it is needed and again when it died. Whatever the
-child did is an error of ours by what to do about it: it refused → `PermanentError`; too slow or
-too big → `PermanentError`; it crashed → `TransientError`, on the last try `PermanentError`.
+child did is an error of ours by what to do about it: it refused, or needs too much work or memory
+→ `PermanentError`; it crashed or did not end → `TransientError`, on the last try `PermanentError`.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _read_end(
             raise TransientError(_speakable(reason))
         case {"bug": str(text)}:
             raise RuntimeError(text)
-    if end["end"] == "late" or end["code"] == signal.SIGXCPU:
+    if end["code"] == signal.SIGXCPU or (end["end"] == "late" and last_try):
         raise PermanentError(_too_much(name, "takes too long to read"), Cause.LIMIT)
     if not last_try:
         raise TransientError(f"{name}: its reader crashed ({end['end']} {end['code']})")

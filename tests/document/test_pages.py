@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -350,3 +351,25 @@ async def test_the_same_mail_is_the_same_document(tmp_path: Path) -> None:
             assert "/Info" not in document.trailer  # and with it no dates
             assert document.Root.keys() <= {"/Type", "/Pages", "/OCProperties"}
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("angle", [0, 90])
+async def test_too_big_is_drawn_anew(workshop: Workshop, tmp_path: Path, angle: int) -> None:
+    """As a fax machine would: fewer bytes, the same pages the same way up."""
+
+    def fat(document: pikepdf.Pdf) -> None:
+        page_key("/Rotate", angle)(document)
+        document.pages[0].contents_add(b"%" + random.Random(7).randbytes(40_000).hex().encode())
+
+    source = changed(fat)
+    whole = await faxed(workshop, tmp_path, source)
+    before = drawn(tmp_path / "out.pdf")
+    small = await faxed(workshop, tmp_path, source, max_bytes=whole.size - 1)
+    assert small.digest != whole.digest
+    with pikepdf.open(tmp_path / "out.pdf") as document:
+        assert document.pages[0].Resources.XObject.P.Filter == pikepdf.Name.CCITTFaxDecode
+    after = drawn(tmp_path / "out.pdf")
+    assert after.width / after.height == pytest.approx(before.width / before.height, rel=0.01)
+    assert unlike(after, before) < 6
+    with pytest.raises(PermanentError, match="too big for a fax"):
+        await faxed(workshop, tmp_path, source, max_bytes=100)
