@@ -40,6 +40,10 @@ def dialogue(home: House, *commands: str, body: bytes = b"") -> str:
     ("commands", "reply"),
     [
         (("MAIL FROM:<>",), "550 5.7.1 Automatic mail is not faxed"),
+        (
+            (f"MAIL FROM:<{GOOD}>",),
+            "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox",
+        ),
         ((f"{ANN} SIZE=100001",), "552 5.3.4 Message too big"),
         ((f"{ANN} FOO=bar",), "555 5.5.4 Parameter not supported"),
         ((ANN, "RCPT TO:<ann@example.com>"), "554 5.7.1 Relay access denied"),

@@ -47,6 +47,7 @@ NO_RECIPIENTS = "554 5.5.1 No valid recipients"
 # the sender or the message is not wanted
 LOGIN_FIRST = "530 5.7.0 Authentication required"
 AUTOMATIC = "550 5.7.1 Automatic mail is not faxed"
+FAX_SENDER = "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox"
 LOOP = "554 5.4.6 Routing loop"
 COMPLEX = "554 5.6.0 Message too complex"
 NUL = "554 5.6.0 NUL not allowed"

@@ -60,9 +60,17 @@ class Transaction:
             return replies.LOGIN_FIRST
         if not mail.sender:
             return replies.AUTOMATIC
+        if self._is_number(mail.sender):
+            return replies.FAX_SENDER
         if mail.size > self._shared.settings.max_message:
             return replies.TOO_BIG
         return self._shared.trouble()
+
+    def _is_number(self, sender: str) -> bool:
+        """A notice to it would come back to this door, and its sender would hear nothing."""
+        domains, plan = self._shared.settings.domains, self._shared.plan
+        in_ours = sender.rpartition("@")[2].lower() in domains
+        return in_ours and not isinstance(recipient(sender, domains, plan), Refusal)
 
     def _refuse(self, reply: str, event: str, address: str) -> str:
         self._refused += reply.startswith("5")  # 452 asks a client to send the rest later
