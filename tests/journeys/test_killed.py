@@ -6,10 +6,12 @@ import os
 import random
 import signal
 import smtplib
+import sqlite3
 import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +81,7 @@ def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
     def quiet() -> bool:
         faxes = home.faxes()
         inbound = [f for f in faxes if f["direction"] == "inbound"]
-        done = all(f["state"] == "closed" for f in faxes)
+        done = all(f["state"] == "closed" or f["told"] for f in faxes)
         return done and {f["provider_id"] for f in inbound} >= injected
 
     try:
@@ -87,8 +89,11 @@ def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
     except AssertionError:
         open_faxes = [f for f in home.faxes() if f["state"] != "closed"]
         raise AssertionError(f"still open: {open_faxes}") from None
+    held = {f["number"] for f in home.faxes() if f["held"]}
+    for fax in home.faxes():
+        assert not fax["held"] or hit_twice(home, fax), f"held without need: {fax}"
     dialled = Counter(job["to_number"] for job in home.jobs())
-    assert acknowledged <= set(dialled), f"lost: {acknowledged - set(dialled)}"
+    assert acknowledged <= set(dialled) | held, f"lost: {acknowledged - set(dialled) - held}"
     doubled = {number for number, count in dialled.items() if count > 1}
     assert not doubled, f"faxed twice: {doubled}"
 
@@ -96,12 +101,25 @@ def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
     copies = Counter(mail["message_id"] for mail in mails)
     extra = sum(count - 1 for count in copies.values())
     assert extra <= KILLS, f"{extra} extra copies in {KILLS} kills"
-    delivered = [m for m in mails if "office@example.com" in m["recipients"]]
-    assert len({m["message_id"] for m in delivered}) == len(injected), "one mail a received fax"
+    delivered = {m["message_id"] for m in mails if "office@example.com" in m["recipients"]}
+    assert len(delivered) == len(injected), "one mail a received fax"
     told = {m["message_id"] for m in mails if "ann@example.com" in m["recipients"]}
     outbound = [f for f in home.faxes() if f["direction"] == "outbound"]
     assert len(told) == len(outbound), "every sender is told of each fax once"
     print(
         f"{KILLS} kills, {len(acknowledged)} mails acknowledged, {len(outbound)} faxes, "
-        f"{len(injected)} received, {extra} extra copies of a mail"
+        f"{len(held)} of them held, {len(injected)} received, {extra} extra copies of a mail"
     )
+
+
+def hit_twice(home: House, fax: dict[str, Any]) -> bool:
+    """Two kills struck two uploads of it: nothing is sent a third time without a person."""
+    connection = sqlite3.connect(f"file:{home.data / 'gateway.db'}?mode=ro", uri=True)
+    outcomes = [
+        row[0]
+        for row in connection.execute(
+            "SELECT outcome FROM attempt WHERE fax = ? ORDER BY started_at", (fax["id"],)
+        )
+    ]
+    connection.close()
+    return outcomes == ["absent", "unknown"]
