@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
-from gateway.janitor import ORPHAN_AGE, Retention, purge, sweep
+from gateway.janitor import ORPHAN_AGE, Retention, keep_house, purge, sweep
 from gateway.model import Fax, State
 from gateway.spool import Kind, Spool
-from gateway.store import Store
+from gateway.store import Store, StoreError
 from tests.make import inbound, outbound
 
 pytestmark = pytest.mark.anyio
@@ -64,3 +65,39 @@ async def test_purge(store: Store, spool: Spool, fax: Fax, age: float, goes: boo
     assert await purge(store, spool, KEEP, NOW) == goes
     assert path.exists() is not goes
     assert await store.get(aged.id), "the history stays"
+
+
+async def test_files_that_go_meanwhile_are_somebodys_business(
+    store: Store, spool: Spool, tmp_path: Path
+) -> None:
+    """Duplicates are dropped at any moment; that must not end the daemon."""
+    for name in ("a", "b", "c"):
+        await stored(spool, name, ORPHAN_AGE + 1)
+
+    class Going(Spool):
+        def kept(self) -> list[Path]:
+            found = super().kept()
+            found[0].unlink()
+            return found
+
+    going = Going(spool.root)
+    assert await sweep(store, going, NOW) == ["b.document.pdf", "c.document.pdf"]
+    for name in ("d", "e"):
+        await stored(spool, name, 99 * DAY)
+    assert await purge(store, going, KEEP, NOW) == 0
+
+
+async def test_a_full_disk_does_not_end_the_housekeeping(store: Store, spool: Spool) -> None:
+    stop = asyncio.Event()
+    tried = asyncio.Event()
+
+    class Full(Store):
+        async def clamp(self, latest: float) -> None:
+            tried.set()
+            raise StoreError("database or disk is full")
+
+    house = asyncio.create_task(keep_house(Full(spool.root / "x.db"), spool, KEEP, stop))
+    async with asyncio.timeout(5):
+        await tried.wait()
+        stop.set()
+        await house

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -103,3 +105,61 @@ async def test_a_failed_fsync(
         await spool.keep(written(spool), [("a", Kind.MESSAGE)])
     assert not spool.path("a", Kind.MESSAGE).exists()
     assert spool.broken.is_set() is broken
+
+
+async def test_a_lack_of_descriptors_passes(spool: Spool) -> None:
+    """F-N2: refused for the moment, and no reason to end."""
+    part = spool.part()
+    descriptor = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
+
+    class Written:
+        path = part
+
+        def finish(self) -> int:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor, limits[1]))
+            return descriptor
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = []
+    while (taken := os.dup(descriptor)) < descriptor:  # no number below is free
+        spare.append(taken)
+    os.close(taken)
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            await spool.keep(Written(), [("a", Kind.MESSAGE)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for taken in spare:
+            os.close(taken)
+    assert not spool.broken.is_set()
+    await spool.keep(written(spool), [("b", Kind.MESSAGE)])
+
+
+async def test_no_room_on_the_disk(spool: Spool, tmp_path: Path) -> None:
+    """A writer that finds the disk full: its error, nothing kept, others go on."""
+    part = spool.part()
+
+    class Full:
+        path = part
+
+        def finish(self) -> int:
+            part.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    outcomes = await asyncio.gather(
+        spool.keep(Full(), [("a", Kind.MESSAGE)]),
+        spool.keep(written(spool), [("b", Kind.MESSAGE)]),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], OSError)
+    assert outcomes[1] is None
+    assert [path.name for path in spool.kept()] == ["b.message.eml"]
+    assert not spool.broken.is_set()
+
+
+async def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child that opens them works in another directory."""
+    monkeypatch.chdir(tmp_path)
+    spool = Spool(Path("data"))
+    assert spool.path("a", Kind.DOCUMENT).is_absolute()
+    assert spool.part().is_absolute()

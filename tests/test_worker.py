@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import Cause, PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
 from gateway.store import HELD, Store, StoreError
-from gateway.worker import BUG_TRIES, Room, after_error, one, staff, step
+from gateway.worker import BUG_TRIES, SLICE, Room, after_error, one, staff, step
 from tests.conftest import Clock
 from tests.make import outbound
 
@@ -190,3 +190,62 @@ async def test_a_batch_waits_until_one_is_due_and_takes_the_near_ones(
         await run_once(store, clock, work, where=State.SUBMITTED, most=100, ahead=5.0)
         clock.advance(3)
     assert seen == [2]
+
+
+async def test_a_cancellation_that_nobody_asked_for_ends_no_worker(
+    store: Store, clock: Clock
+) -> None:
+    """A library's stray CancelledError would end the task in silence, and its room with it."""
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=clock())
+
+    async def stray(fax: Fax) -> Fax:
+        raise asyncio.CancelledError
+
+    assert await run_once(store, clock, one(stray))
+    after = await store.get(fax.id)
+    assert after
+    assert "a library gave up" in after.trouble
+
+
+async def test_a_cancellation_that_was_asked_for_does(store: Store, clock: Clock) -> None:
+    await store.add([outbound(State.PREPARED)], now=clock())
+    begun = asyncio.Event()
+
+    async def long(fax: Fax) -> Fax:
+        begun.set()
+        await asyncio.Event().wait()
+        return fax
+
+    task = asyncio.create_task(run_once(store, clock, one(long)))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_sick_store_in_a_room_is_no_bug(store: Store, clock: Clock) -> None:
+    """A full disk at the wrong moment holds nobody's fax for a person."""
+    fax = outbound(State.PREPARED)
+    await store.add([fax], now=clock())
+
+    async def work(fax: Fax) -> Fax:
+        raise StoreError("database or disk is full")
+
+    for _ in range(BUG_TRIES + 2):
+        assert await run_once(store, clock, one(work))
+        clock.advance(3600)
+    after = await store.get(fax.id)
+    assert after
+    assert (after.held, after.trouble) == ("", "database or disk is full")
+
+
+async def test_a_large_batch_is_saved_in_slices(store: Store, clock: Clock) -> None:
+    faxes = [outbound(State.SUBMITTED) for _ in range(2 * SLICE + 1)]
+    await store.add(faxes, now=clock())
+
+    async def work(faxes: list[Fax]) -> list[Fax]:
+        return [fax.later(clock() + 100) for fax in faxes]
+
+    assert await run_once(store, clock, work, where=State.SUBMITTED, most=10_000)
+    assert await store.next_due(State.SUBMITTED) == clock() + 100

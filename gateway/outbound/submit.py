@@ -105,8 +105,8 @@ class Submit:
         if sure:
             return _hold(fax, f"{_faxes(sure)} at the provider could be this one", sure)
         await self.attempts.looked(attempt)
-        looks = attempt.looks + 1
-        if looks >= ABSENT_LOOKS and self.clock() - attempt.ended_at > self.absent_after:
+        looks, ago = attempt.looks + 1, abs(self.clock() - attempt.ended_at)  # or put back
+        if looks >= ABSENT_LOOKS and ago > self.absent_after:
             return await self._absent(fax, attempt, rows, again=again)
         wait = self._wait(min(looks, len(LOOKS) - 1))
         return fax.later(self.clock() + wait, trouble=fax.trouble or "unknown whether sent")

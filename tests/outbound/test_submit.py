@@ -13,7 +13,7 @@ from gateway.model import Fax, State
 from gateway.outbound.submit import ABSENT_LOOKS, Submit
 from gateway.provider import Phase, Sent
 from gateway.spool import Kind, Spool
-from gateway.store import Store
+from gateway.store import HELD, Change, Store
 from gateway.worker import Room, one, step
 from tests.conftest import Clock
 from tests.make import LINE, NUMBER, outbound
@@ -280,3 +280,151 @@ async def test_a_second_fax_waits_while_the_first_is_unknown(desk: Desk) -> None
     await desk.wait_out(first)
     after = await desk.wait_out(second)
     assert {(await desk.after(first)).provider_id, after.provider_id} == {"job1", "job2"}
+
+
+async def test_a_long_upload_is_found_by_its_end(desk: Desk) -> None:
+    """The provider's row is made when the body has come: ten minutes after the upload began."""
+
+    def slow(fax_id: str) -> str:
+        desk.clock.advance(600)
+        desk.provider.jobs[-1] = replace(desk.provider.jobs[-1], created_at=desk.clock())
+        raise UncertainError("read timeout")
+
+    desk.provider.answer = slow
+    fax = await desk.add()
+    await desk.step()
+    after = await desk.wait_out(fax)
+    assert (after.state, after.provider_id, desk.provider.calls) == (State.SUBMITTED, "job1", 1)
+
+
+async def test_a_slow_list_has_ten_minutes_from_the_end_of_the_upload(desk: Desk) -> None:
+    await desk.add(number="+14155550122")
+    await desk.step()
+    await desk.store.shown("job1", now=desk.clock())
+
+    def slow(fax_id: str) -> str:
+        desk.clock.advance(800)
+        raise UncertainError("read timeout")
+
+    desk.provider.answer = slow
+    fax = await desk.add()
+    await desk.step()
+    over, desk.provider.listed = desk.clock(), False
+    while (await desk.after(fax)).trouble.startswith("unknown"):
+        desk.clock.advance(max(1.0, (await desk.after(fax)).due_at - desk.clock()))
+        if desk.clock() - over >= 600:
+            break
+        await desk.step()
+    assert desk.provider.calls == 2
+    assert [a.outcome for a in await desk.store.attempts(fax.id)] == [""]
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+async def test_a_jump_of_the_clock_sends_nothing_again(desk: Desk, jump: float) -> None:
+    """The list lags five minutes; our clock leaps a day right after the upload (P12)."""
+    await desk.add(number="+14155550122")
+    await desk.step()
+    await desk.store.shown("job1", now=desk.clock())
+    desk.provider.answer = lost(UncertainError("reset"))
+    fax = await desk.add()
+    await desk.step()
+    desk.provider.answer = lambda fax_id: fax_id
+    desk.provider.listed, real = False, 0.0
+    desk.clock.advance(jump)
+    await desk.store.clamp(desk.clock() + 7200)
+    desk.provider.jobs = [replace(j, created_at=j.created_at + jump) for j in desk.provider.jobs]
+    for looks in range(60):
+        found = await desk.after(fax)
+        if found.held or found.state is not State.PREPARED:
+            break
+        wait = max(1.0, found.due_at - desk.clock())
+        real += wait if looks else 0.0
+        desk.provider.listed = real > 300
+        desk.clock.advance(wait)
+        await desk.step()
+    assert desk.provider.calls == 2, "sent twice"
+    found = await desk.after(fax)
+    assert "may have been sent" in found.held
+    assert "job2" in found.held
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"created_at": 0.0}, {"created_at": -5000.0}, {"pages": 2}, {"to_number": ""}, {"id": ""},
+     {"from_number": ""}],
+)  # fmt: skip
+async def test_what_might_be_it_is_never_called_absent(desk: Desk, row: dict[str, object]) -> None:
+    """A row that fits badly is no proof to bind, and none to send again either."""
+    await desk.add(number="+14155550122")
+    await desk.step()
+    await desk.store.shown("job1", now=desk.clock())
+    desk.provider.answer = lost(UncertainError("reset"))
+    fax = await desk.add(pages=3)
+    await desk.step()
+    desk.provider.answer = lambda fax_id: fax_id
+    job = desk.provider.jobs[-1]
+    if row.get("created_at"):
+        row = row | {"created_at": job.created_at + row["created_at"]}  # type: ignore[operator]
+    desk.provider.jobs[-1] = replace(job, **row)  # type: ignore[arg-type]
+    after = await desk.wait_out(fax)
+    assert "1 fax at the provider may be this one" in after.held
+    assert desk.provider.calls == 2
+
+
+async def test_an_older_unbound_fax_is_not_taken_for_a_later_one(desk: Desk) -> None:
+    """A held fax's upload shows up; the next fax to that number was lost a few seconds later."""
+    desk.provider.answer = lost(UncertainError("reset"))
+    first = await desk.add()
+    await desk.step()
+    (claimed,) = await desk.store.claim(State.PREPARED, now=desk.clock() + 60, lease=60)
+    await desk.store.save([Change(claimed.hold("a bug"), "held")], now=desk.clock())
+    desk.provider.takes = False
+    second = await desk.add()
+    await desk.step()
+    assert desk.provider.calls == 2
+    after = await desk.wait_out(second)
+    assert after.state is State.PREPARED, "bound to the fax of another"
+    assert "could be this one" in after.held
+    assert (await desk.after(first)).held
+
+
+async def test_a_moved_id_is_still_its_owners(desk: Desk) -> None:
+    """The first fax moved to the outbox under a longer id: the second is not bound to it."""
+    await desk.add()
+    await desk.step()
+    desk.provider.jobs[0] = replace(desk.provider.jobs[0], id="202602-job1")
+    desk.provider.answer, desk.provider.takes = lost(UncertainError("reset")), False
+    after = await desk.wait_out(await desk.add())
+    assert (after.state, after.provider_id) == (State.PREPARED, "")
+
+
+async def test_an_id_that_is_anothers_proves_nothing(desk: Desk) -> None:
+    await desk.add()
+    await desk.step()
+    desk.provider.answer = lambda _: "job1"
+    second = await desk.add(number="+14155550122")
+    await desk.step()
+    assert (await desk.after(second)).trouble.startswith("unknown whether sent")
+    assert (await desk.wait_out(second)).provider_id == "job2"
+
+
+@pytest.mark.parametrize("how", ["missing", "changed"])
+async def test_a_damaged_document_is_not_sent(desk: Desk, how: str) -> None:
+    fax = await desk.add(digest="0" * 64)
+    if how == "missing":
+        await desk.spool.drop(fax.id)
+    await desk.step()
+    after = await desk.after(fax)
+    assert "nothing was sent" in after.held
+    assert (desk.provider.calls, await desk.store.attempts(fax.id)) == (0, [])
+
+
+async def test_a_released_fax_is_looked_for_before_anything_is_sent(desk: Desk) -> None:
+    desk.provider.answer, desk.provider.listed = lost(UncertainError("500")), False
+    held = await desk.wait_out(await desk.add())
+    assert [a.outcome for a in await desk.store.attempts(held.id)] == ["unknown"]
+    (claimed,) = await desk.store.claim(HELD, now=desk.clock(), lease=60)
+    await desk.store.save([Change(replace(claimed, held=""), "released")], now=desk.clock())
+    desk.provider.answer, desk.provider.listed = lambda fax_id: fax_id, True
+    after = await desk.wait_out(held)
+    assert (after.state, after.provider_id, desk.provider.calls) == (State.SUBMITTED, "job1", 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from gateway.errors import Cause, TransientError
+from gateway.errors import Cause, PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
 from gateway.outbound.track import ASKED_A_PASS, MISSES, STUCK, Track
 from gateway.provider import Phase, Sent
@@ -177,3 +177,68 @@ async def test_cadence_by_the_youngest(clock: Clock, age: float, factor: int) ->
     rows = [Sent("p1", Phase.WORKING, "sending"), Sent("p2", Phase.WORKING, "sending")]
     for after in await look(Listed(rows), clock, old, young):
         assert 15 * factor * 0.8 <= after.due_at - clock() <= 15 * factor * 1.2
+
+
+async def test_a_refused_list_holds_nobody(clock: Clock) -> None:
+    """A 400 to the question is no word about the faxes."""
+
+    class Refusing(Listed):
+        async def sent(self, since: float) -> list[Sent]:
+            raise PermanentError("400")
+
+    with pytest.raises(UncertainError):
+        await look(Refusing(), clock, submitted(clock))
+
+
+async def test_questions_are_few_and_wait_for_the_next_pass(clock: Clock) -> None:
+    """A thousand failures at once: no pass may last longer than its room allows."""
+    rows = [Sent(f"p{i}", Phase.FAILED, "failed") for i in range(1000)]
+    provider = Listed(rows, {row.id: replace(row, reason="busy") for row in rows})
+    faxes, passes = [submitted(clock, row.id) for row in rows], 0
+    while faxes:
+        passes += 1
+        before = provider.requests
+        after = await look(provider, clock, *faxes)
+        assert provider.requests - before <= 1 + ASKED_A_PASS
+        assert {fax.reason for fax in after if fax.state is State.FAILED} == {"busy"}
+        faxes = [fax for fax in after if fax.state is State.SUBMITTED]
+    assert passes == 1000 / ASKED_A_PASS
+
+
+async def test_nobody_is_given_up_unasked(clock: Clock) -> None:
+    """An empty list for all: those who could not be asked for keep their count."""
+    faxes = [submitted(clock, f"p{i}", misses=MISSES - 1) for i in range(ASKED_A_PASS + 5)]
+    after = await look(Listed(), clock, *faxes)
+    assert sum(bool(fax.held) for fax in after) == ASKED_A_PASS
+    assert [fax.misses for fax in after if not fax.held] == [MISSES - 1] * 5
+
+
+async def test_a_mute_provider_is_asked_once_a_pass(clock: Clock) -> None:
+    rows = [Sent(f"p{i}", Phase.FAILED, "failed") for i in range(100)]
+    after = await look(Mute(rows), clock, *(submitted(clock, row.id) for row in rows))
+    assert {fax.reason for fax in after} == {"the provider gave no reason"}
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+async def test_a_jump_of_the_clock_gives_nobody_up(clock: Clock, jump: float) -> None:
+    """P12: the provider's own time says how old a fax is, whatever became of ours."""
+    fax = submitted(clock)
+    clock.advance(jump)
+    asked: list[float] = []
+
+    class Dated(Listed):
+        async def sent(self, since: float) -> list[Sent]:
+            asked.append(since)
+            return [row for row in self.rows if row.created_at >= since]
+
+    row = Sent("p1", Phase.WORKING, "sending", created_at=clock() - 60)
+    (after,) = await look(Dated([row]), clock, fax)
+    assert (after.held, after.misses) == ("", 0)
+
+
+async def test_of_two_rows_for_one_fax_the_last_word_counts(clock: Clock) -> None:
+    """A finished fax is seen in both lists for a while, under both its ids."""
+    rows = [Sent("202602-p1", Phase.DELIVERED, "completed"), Sent("p1", Phase.WORKING, "pending")]
+    for listed in (rows, rows[::-1]):
+        (after,) = await look(Listed(listed), clock, submitted(clock))
+        assert after.state is State.DELIVERED

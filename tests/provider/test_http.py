@@ -320,3 +320,159 @@ async def test_the_clock_of_the_provider() -> None:
 
 def test_the_token_is_in_no_repr() -> None:
     assert "s3cret" not in repr(Access("https://x", "acc", "s3cret"))
+
+
+@dataclass
+class Early:
+    """Reads so much of the body, answers before it has come, then hangs up hard."""
+
+    answer: bytes
+    reads: int = 4096
+    url: str = ""
+    connections: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(self.reads)
+        if self.answer:
+            writer.write(self.answer)
+            await writer.drain()
+            await reader.read()  # a server that means it lets the client read its answer
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def early(answer: bytes) -> AsyncIterator[Early]:
+    script = Early(answer)
+    server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
+    script.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield script
+    finally:
+        server.close()
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"", UncertainError),  # reset before the last byte of the body
+        (reply(413), PermanentError),
+        (reply(401), TransientError),
+        (reply(400, b"no"), PermanentError),
+        (reply(500), UncertainError),
+    ],
+)
+async def test_an_answer_before_the_body_was_read(
+    answer: bytes, outcome: type[Exception], tmp_path: Path
+) -> None:
+    async with early(answer) as server:
+        with pytest.raises(outcome):
+            await send(server.url, tmp_path)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (CONTINUE + reply(200, OK), "fax_1"),
+        (CONTINUE + reply(400), PermanentError),
+        (b"HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", UncertainError),
+        (reply(200, b'{"data":{"id":"fax:12/7?a"},"request_id":"r"}'), "fax:12/7?a"),
+        (reply(200, b'{"data":{"id":"a b"},"request_id":"r"}'), UncertainError),
+        (reply(200, b'{"data":{"id":"' + b"x" * 201 + b'"},"request_id":"r"}'), UncertainError),
+        (reply(200, b'{"data":{"id":12},"request_id":"r"}'), "12"),
+        (reply(200, b"\xef\xbb\xbf" + OK), "fax_1"),
+        (reply(200, b"[]"), UncertainError),
+        (reply(429, b"x" * 50)[:-20], TransientError),  # the code is proof, whatever its text
+        (reply(413, b"x" * 50)[:-20], PermanentError),
+        (b"HTTP/1.1 200 x\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n{}", UncertainError),
+        (b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", UncertainError),
+    ],
+)
+async def test_odd_answers_to_a_submission(
+    answer: bytes, outcome: str | type[Exception], tmp_path: Path
+) -> None:
+    async with scripted(answer) as server:
+        if isinstance(outcome, str):
+            assert await send(server.url, tmp_path) == outcome
+        else:
+            with pytest.raises(outcome):
+                await send(server.url, tmp_path)
+        assert len(server.requests) == 1
+
+
+async def test_no_tls_there_is_proof_that_nothing_was_sent(tmp_path: Path) -> None:
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    with pytest.raises(TransientError, match="cannot be reached"):
+        await send(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", tmp_path)
+    server.close()
+
+
+async def test_an_upload_never_sleeps_through_a_pause(tmp_path: Path) -> None:
+    """Its attempt is written down: our own time-out in a pause would make its outcome unknown."""
+    async with scripted(reply(429, b"", "Retry-After: 800")) as server:
+        client = audian(server.url)
+        with pytest.raises(TransientError):
+            await client.sent(0.0)
+        document = tmp_path / "d.pdf"
+        document.write_bytes(b"%PDF")
+        with pytest.raises(TransientError, match="asked us to wait") as caught:
+            await client.send(to="+1", line="+1", document=document, reference="r")
+        await client.close()
+        assert 790 < caught.value.after <= 800
+        assert len(server.requests) == 1
+
+
+async def test_a_missing_document_is_no_doubt(tmp_path: Path) -> None:
+    client = audian("http://127.0.0.1:1")
+    with pytest.raises(TransientError, match="cannot be read"):
+        await client.send(to="+1", line="+1", document=tmp_path / "gone", reference="r")
+    await client.close()
+
+
+async def test_an_odd_id_stays_one_segment_of_the_path() -> None:
+    async with scripted(reply(404)) as server:
+        client = audian(server.url)
+        assert await client.details("../../x?y=%2e#z") is None
+        await client.close()
+    head = b"GET /v2/accounts/acc/faxes/..%2F..%2Fx%3Fy%3D%252e%23z HTTP/1.1\r\n"
+    assert server.requests[0].startswith(head)
+
+
+async def test_rows_that_cannot_be_named_still_count() -> None:
+    """Else a fax behind such a row would be called absent, and sent again."""
+    rows = b'{"data":[{"id":"a b","to_number":"+1"},{"id":null},{"id":"x","direction":"inbound"}],'
+    async with scripted(reply(200, rows + b'"status":"success"}')) as server:
+        client = audian(server.url)
+        assert [row.id for row in await client.sent(0.0)] == ["", ""]
+        await client.close()
+
+
+async def test_one_wrong_date_and_a_jump_of_our_clock_move_no_fax() -> None:
+    now = 1_770_000_000.0
+
+    def ours() -> float:
+        return now
+
+    good = "Date: Mon, 02 Feb 2026 02:40:10 GMT"  # ten seconds ahead
+    row = b'[{"id":"x","created_at":"2026-02-02T02:40:10Z","to_number":"+1"}]'
+    async with scripted(reply(200, row, good)) as server:
+        client = Audian(Access(server.url, "acc", "t", requests_per_second=1000), ours, lambda: 0.0)
+        for _ in range(3):
+            (seen,) = await client.sent(0.0)
+        assert seen.created_at == pytest.approx(now)
+        server.answer = reply(200, row, "Date: Thu, 01 Jan 1970 00:00:00 GMT")
+        (seen,) = await client.sent(0.0)
+        assert seen.created_at == pytest.approx(now)
+        now += 86400
+        (seen,) = await client.sent(0.0)
+        assert seen.created_at == pytest.approx(now), "in our new time"
+        await client.close()

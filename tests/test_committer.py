@@ -1,0 +1,96 @@
+"""Group commit: every caller gets its own outcome, whatever happens to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from gateway.committer import Committer
+
+pytestmark = pytest.mark.anyio
+
+
+class Disk:
+    """Commits numbers; the gate keeps a batch open until its test says so."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def commit(self, batch: list[int]) -> list[int | BaseException]:
+        self.gate.wait(10)
+        self.batches.append(batch)
+        if 666 in batch:
+            raise OSError("all of it")
+        return [ValueError(n) if n < 0 else n * 10 for n in batch]
+
+
+async def test_what_waits_shares_a_commit_in_order() -> None:
+    disk = Disk()
+    committer: Committer[int, int] = Committer("test", disk.commit, most=4)
+    disk.gate.clear()
+    first = asyncio.create_task(committer(0))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(committer(n)) for n in range(1, 11)]
+    await asyncio.sleep(0)
+    disk.gate.set()
+    assert await asyncio.gather(first, *others) == [n * 10 for n in range(11)]
+    await committer.close()
+    assert [n for batch in disk.batches for n in batch] == list(range(11))
+    assert max(map(len, disk.batches)) <= 4
+    assert len(disk.batches) < 11
+
+
+async def test_an_error_is_that_callers_alone() -> None:
+    disk = Disk()
+    committer: Committer[int, int] = Committer("test", disk.commit)
+    outcomes = await asyncio.gather(*map(committer, (1, -2, 3)), return_exceptions=True)
+    assert [outcomes[0], outcomes[2]] == [10, 30]
+    assert isinstance(outcomes[1], ValueError)
+    await committer.close()
+
+
+async def test_a_batch_that_fails_fails_for_all_of_it_and_no_other() -> None:
+    disk = Disk()
+    committer: Committer[int, int] = Committer("test", disk.commit)
+    disk.gate.clear()
+    tasks = [asyncio.create_task(committer(n)) for n in (1, 666, 3)]
+    await asyncio.sleep(0)
+    disk.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    shared = next(batch for batch in disk.batches if 666 in batch)
+    for number, outcome in zip((1, 666, 3), outcomes, strict=True):
+        assert isinstance(outcome, OSError) is (number in shared)
+    assert await committer(4) == 40
+    await committer.close()
+
+
+async def test_a_caller_that_goes_is_committed_all_the_same() -> None:
+    disk = Disk()
+    committer: Committer[int, int] = Committer("test", disk.commit)
+    disk.gate.clear()
+    gone, stays = asyncio.create_task(committer(1)), asyncio.create_task(committer(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    disk.gate.set()
+    assert await stays == 20
+    await committer.close()
+    assert sorted(n for batch in disk.batches for n in batch) == [1, 2]
+
+
+async def test_closing_finishes_what_was_handed_in_and_takes_no_more() -> None:
+    disk = Disk()
+    committer: Committer[int, int] = Committer("test", disk.commit, most=2)
+    disk.gate.clear()
+    tasks = [asyncio.create_task(committer(n)) for n in range(5)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(committer.close())
+    await asyncio.sleep(0)
+    disk.gate.set()
+    await closing
+    assert await asyncio.gather(*tasks) == [0, 10, 20, 30, 40]
+    with pytest.raises(RuntimeError, match="test is closed"):
+        await committer(6)
