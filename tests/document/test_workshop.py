@@ -189,17 +189,6 @@ async def test_received_and_no_good(workshop: Workshop, tmp_path: Path, source: 
     assert refused.value.cause is Cause.DOCUMENT
 
 
-async def test_a_crash_of_the_reader_is_tried_twice(workshop: Workshop, tmp_path: Path) -> None:
-    """Forms that draw forms until a library gives up: once more, then a sentence."""
-    message = tmp_path / "message.eml"
-    message.write_bytes(files.mail(files.part(files.form_bomb(), name="forms.pdf")))
-    task = PrepareTask(message, tmp_path / "out.pdf", tmp_path / "first.png")
-    with pytest.raises(TransientError):
-        await workshop.prepare(task)
-    with pytest.raises(PermanentError, match=r"forms\.pdf"):
-        await workshop.prepare(task, last_try=True)
-
-
 async def test_the_fork_server_is_killed_and_comes_back(tmp_path: Path) -> None:
     async with Workshop(limits=QUICK, scratch=tmp_path) as workshop:
         assert workshop._server
