@@ -125,12 +125,11 @@ class Gateway:
 
     def reload(self) -> None:
         """SIGHUP: new rules, or the old ones and a word about why."""
-        file = self.config.RULES_FILE
+        if not self.config.RULES_FILE.exists():  # just being replaced, perhaps
+            gone = f"{self.config.RULES_FILE} is not there: the rules in force are kept"
+            log.error("rules_refused", problems=[gone])
+            return
         try:
-            if (
-                not file.exists()
-            ):  # just being replaced, perhaps: never "the admin gets all" instead
-                raise RulesError([f"{file} is not there: the rules in force are kept"])
             self.parts.rules = build.rules_of(self.config)
         except RulesError as error:
             log.error("rules_refused", problems=error.problems)  # noqa: TRY400 - no bug
