@@ -91,7 +91,8 @@ def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
         raise AssertionError(f"still open: {open_faxes}") from None
     held = {f["number"] for f in home.faxes() if f["held"]}
     for fax in home.faxes():
-        assert not fax["held"] or hit_twice(home, fax), f"held without need: {fax}"
+        needs_a_person = hit_twice(home, fax) or "the gateway died" in fax["held"]
+        assert not fax["held"] or needs_a_person, f"held without need: {fax}"
     dialled = Counter(job["to_number"] for job in home.jobs())
     assert acknowledged <= set(dialled) | held, f"lost: {acknowledged - set(dialled) - held}"
     doubled = {number for number, count in dialled.items() if count > 1}
