@@ -153,6 +153,15 @@ async def test_replies(
                 await sending
 
 
+@pytest.mark.parametrize("reply", ["221 bye", "ENDLESS"])
+async def test_the_farewell_is_said_and_not_waited_for(reply: str, message: Path) -> None:
+    async with serving({"QUIT": reply}) as server:
+        assert await Smarthost(server.relay).send("", ["a@example.com"], message) == []
+        async with asyncio.timeout(20):
+            while server.heard[-1] != "QUIT":
+                await asyncio.sleep(0)
+
+
 async def test_words_are_one_clean_line(message: Path) -> None:
     async with scripted({"RCPT": "550-no such\r\n550 user \x1b[31m" + "x" * 400}) as relay:
         with pytest.raises(PermanentError) as caught:
