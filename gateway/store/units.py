@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from gateway.model import Attempt, Direction, Fax, State
@@ -13,6 +14,7 @@ from gateway.store.sqlite import Row, Unit
 RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
 DEATHS = 5  # of the process in one step of one fax; R18 says 2, but power cuts come in rows
 _NAMES = tuple(field.name for field in fields(Fax))
+_VALUES = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def add(faxes: Sequence[Fax], now: float) -> Unit[list[Added]]:
     added = []
     for fax in faxes:
         yield queries.FREE_KEY, {"key": fax.key, "before": now - RESEND_WINDOW}
-        if (yield queries.ADD, asdict(fax)):
+        if (yield queries.ADD, _facts(fax)):
             yield queries.NOTE, _note(fax, now, fax.reason)
             added.append(Added(fax.id, duplicate=False))
         else:
@@ -53,7 +55,7 @@ def save(changes: Sequence[Change], now: float) -> Unit[set[str]]:
     saved = set()
     for change in changes:
         fax, note = change.fax, change.note
-        if (yield queries.SAVE, asdict(fax) | {"now": now}):
+        if (yield queries.SAVE, _facts(fax) | {"now": now}):
             saved.add(fax.id)
             if note is not None:
                 yield queries.NOTE, _note(fax, now, note)
@@ -73,6 +75,11 @@ def _upload(fax: Fax, now: float, *, ours: bool) -> Unit[None]:
 
 def begin(attempt: Attempt) -> Unit[bool]:
     return bool((yield queries.ATTEMPT_BEGIN, asdict(attempt)))
+
+
+def _facts(fax: Fax) -> dict[str, Any]:
+    """`asdict` copies every value deeply: half the time of a transaction."""
+    return dict(zip(_NAMES, _VALUES(fax), strict=True))
 
 
 def _note(fax: Fax, now: float, note: str) -> dict[str, Any]:
