@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config, ConfigError, load
-from gateway.values import Address
+from gateway.config.values import Address
 
 GOOD = {
     "AUDIAN_ACCOUNT_ID": "acc",
@@ -85,9 +85,11 @@ def test_a_misspelt_environment_name() -> None:
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.env"
-    file.write_text("FAX_MAX_PAGES=10\nFAX_MAX_RECIPIENTS=3\n")
+    file.write_text("FAX_MAX_PAGES=10\nFAX_MAX_RECIPIENTS=3\nFAX_QUEUE_LIFE=9h\n")
     config, _ = load(file, GOOD | {"FAX_MAX_PAGES": "20"})
     assert (config.FAX_MAX_PAGES, config.FAX_MAX_RECIPIENTS) == (20, 3)
+    (problem,) = problems(GOOD | {"FAX_QUEUE_LIFE": "24"}, file)
+    assert problem.startswith("environment: FAX_QUEUE_LIFE=24"), "not where the good one stands"
 
 
 def test_values(tmp_path: Path) -> None:
