@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import contextlib
 import re
+from functools import lru_cache
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,7 @@ GOES_ON = rb"[ \t]|(?i:(?:file)?name|boundary|charset)="  # some forget the spac
 _FIELD = re.compile(
     rb"(?m)^([!-9;-~]{1,200})[ \t]*:((?:[^\r\n]++|\r?\n(?=" + GOES_ON + rb")|\r(?!\n))*+)"
 )
+_FOLD = re.compile(rb"\r?\n|\r")
 _WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
 _PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""", re.DOTALL)
 _KIND_ENDS = re.compile(r"[;\s]")
@@ -44,8 +46,10 @@ def fields(head: bytes) -> list[tuple[str, str]]:
     """All fields of a header block in order: name in lower case, unfolded raw value."""
     found = []
     for match in _FIELD.finditer(head):
-        value = re.sub(rb"\r?\n|\r", b" ", match[2]).strip()[:LONGEST_VALUE]
-        found.append((match[1].decode("ascii").lower(), decode(value, "utf-8")))
+        name, value = match.groups()
+        if b"\n" in value or b"\r" in value:
+            value = _FOLD.sub(b" ", value)
+        found.append((name.decode("ascii").lower(), _as(value.strip()[:LONGEST_VALUE], "utf-8")))
     return found
 
 
@@ -61,12 +65,22 @@ def clean(text: str, most: int = 200) -> str:
 
 def decode(content: bytes, charset: str) -> str:
     """Text in a charset that strangers named; never fails."""
+    return _as(content, _codec(charset))
+
+
+@lru_cache(maxsize=256)  # every header of every mail asks
+def _codec(charset: str) -> str:
     name = charset.strip(" \t\"'").lower().replace("_", "-").removeprefix("x-")
-    name = _MEANT.get(name) or (name if _CHARSETS.fullmatch(name) else "utf-8")
-    for codec in (name, "utf-8"):
-        with contextlib.suppress(UnicodeError, LookupError):
-            return content.decode(codec)
-    return _nearly(content, name)
+    return _MEANT.get(name) or (name if _CHARSETS.fullmatch(name) else "utf-8")
+
+
+def _as(content: bytes, codec: str) -> str:
+    for name in (codec, "utf-8"):
+        try:
+            return content.decode(name)
+        except (UnicodeError, LookupError):
+            continue
+    return _nearly(content, codec)
 
 
 def _nearly(content: bytes, name: str) -> str:
