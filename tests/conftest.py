@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from gateway.document import Workshop
 from gateway.spool import Spool
 from gateway.store import Store
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def workshop(
+    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Workshop]:
+    """One for all tests of a module: it takes longer to start than they do."""
+    async with Workshop(scratch=tmp_path_factory.mktemp("scratch")) as workshop:
+        yield workshop
 
 
 class Clock:

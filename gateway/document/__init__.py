@@ -9,7 +9,7 @@
 | `cage`                | which files and system calls the kernel leaves to the child       |
 | `prepare`             | message → one fax-ready PDF                                       |
 | `examine`             | received download → checked PDF                                   |
-| `pdf`, `clean`, `bomb`| a PDF is opened, stripped of all that acts, weighed unpacked      |
+| `pdf`, `bomb`         | a PDF is opened, stripped of all that acts, weighed unpacked      |
 | `image`, `sheet`      | TIFF, PNG, JPEG become pages; where a picture lies on its sheet   |
 | `text`, `glyphs`      | the text of a mail becomes pages; letters that no font has        |
 | `raster`, `shrink`    | render: thumbnail, proof of ink; a document that is too big       |

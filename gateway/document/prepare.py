@@ -97,15 +97,15 @@ def _add_text(
     book: Pdf, task: PrepareTask, title: str, head: list[tuple[str, str]], text: str
 ) -> list[str]:
     """What of it shows as boxes. PermanentError: it cannot be read without that."""
-    if missing := "".join(filter(is_letter, boxes(text))):
+    found = boxes(text + "".join(value for _, value in head))
+    if missing := "".join(one for one in found if is_letter(one) and one in text):
         raise PermanentError(
             f"{title} has letters that cannot be shown here ({missing[:20]}); "
             "please send it as PDF.",
             Cause.CONVERSION,
         )
     _add(book, task, title, text_pages(head, text, task.paper))
-    shown_as_boxes = boxes(text + "".join(value for _, value in head))[:20]
-    return [f"{title}: no font here has {shown_as_boxes}"] if shown_as_boxes else []
+    return [f"{title}: no font here has {found[:20]}"] if found else []
 
 
 def _add(book: Pdf, task: PrepareTask, title: str, source: Path | bytes) -> None:

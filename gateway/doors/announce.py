@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import structlog
 
 from gateway.model import Direction, Fax, State, new_id
+from gateway.provider import without_month
 from gateway.store import Added, Store
 
 log = structlog.get_logger()
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_MONTH = re.compile(r"\d{6}-(?=[0-9a-f]{32}$)")  # the same fax is told of with it and without
 
 
 async def announce(store: Store, provider_ids: Sequence[str], now: float) -> list[Added]:
@@ -45,4 +45,4 @@ def _fax(provider_id: str, key: str, now: float) -> Fax:
 
 
 def _key(provider_id: str) -> str:
-    return f"audian:{_MONTH.sub('', provider_id)}"
+    return f"audian:{without_month(provider_id)}"

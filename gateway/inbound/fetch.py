@@ -18,13 +18,12 @@ from typing import Any
 from gateway.document import Inspected, InspectTask, Workshop
 from gateway.errors import PermanentError, TransientError
 from gateway.model import Fax
-from gateway.provider import Inbox, Received
+from gateway.provider import Inbox, Received, has_two_spellings, without_month
 from gateway.spool import Kind, Spool
 
 UNKNOWN_LIFE = 86400.0  # s that we keep asking for an id that the provider does not know
 TRIES = 3  # downloads that are no good, until that is what the fax is
 ANEW_AFTER = 60.0  # s until a document is fetched again that is none: outages answer in HTML, too
-_MONTH = re.compile(r"(\d{6}-)?(?=[0-9a-f]{32}$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +66,16 @@ class Fetch:
 
         A hint may name it without the month that it has in the list.
         """
-        doubtful = bool(_MONTH.match(fax.provider_id)) or self._is_old(fax)
+        doubtful = has_two_spellings(fax.provider_id) or self._is_old(fax)
         try:
             told = await self.provider.received(fax.provider_id)
         except PermanentError:  # anybody may make up an id: nobody shall have to look at it
             told, doubtful = None, True
         if told or not doubtful:
             return told
-        wanted = _MONTH.sub("", fax.provider_id)
+        wanted = without_month(fax.provider_id)
         listed = await self.provider.unprocessed()
-        return next((one for one in listed if _MONTH.sub("", one.id) == wanted), None)
+        return next((one for one in listed if without_month(one.id) == wanted), None)
 
     def _unknown(self, fax: Fax) -> Fax:
         """A forged or early hint: ask again for a day, then forget it (A46)."""

@@ -102,6 +102,19 @@ def same_number(one: str, other: str) -> bool:
     return a == b or (min(len(a), len(b)) >= 10 and a[-10:] == b[-10:])
 
 
+_HEX = r"[0-9a-f]{32}$"  # a received fax's id on the platform behind the API
+
+
+def has_two_spellings(fax_id: str) -> bool:
+    """Whether a received fax may be told of under this id with a month in front and without."""
+    return re.match(rf"(\d{{6}}-)?{_HEX}", fax_id) is not None
+
+
+def without_month(fax_id: str) -> str:
+    """A received fax's id in the shorter of its two spellings."""
+    return re.sub(rf"\d{{6}}-(?={_HEX})", "", fax_id)
+
+
 def spellings(fax_id: str) -> tuple[str, ...]:
     """An id, and what it was before it grew a month prefix (`YYYYMM-id`) at its end."""
     return (fax_id, fax_id[7:]) if re.match(r"\d{6}-.", fax_id) else (fax_id,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pypdfium2
@@ -56,23 +55,10 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 def expected() -> dict[str, int]:
     with (CORPUS / "expectations.tsv").open(newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         return {row["path"]: int(row["pages"]) for row in rows if row["pages"].isdigit()}
-
-
-@pytest.fixture(scope="module")
-async def workshop(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Workshop]:
-    async with Workshop(scratch=tmp_path_factory.mktemp("scratch")) as workshop:
-        yield workshop
 
 
 def task(tmp_path: Path, name: str) -> PrepareTask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,6 @@ STORED = {
 }  # fmt: skip
 SMALL = files.sheet((850, 1100), "L")
 FAX = files.sheet((1728, 2156))
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def workshop(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Workshop]:
-    async with Workshop(scratch=tmp_path_factory.mktemp("scratch")) as workshop:
-        yield workshop
 
 
 async def faxed(workshop: Workshop, tmp_path: Path, content: bytes, **more: Any) -> Prepared:

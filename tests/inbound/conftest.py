@@ -18,19 +18,6 @@ from tests.inbound.road import Road
 AT_ONCE = Settings(timing=Timing(t_list=0.0, t_attach=0.0, t_hook=0.0))
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"  # one loop for a module: a workshop takes longer to start than these tests
-
-
-@pytest.fixture(scope="module")
-async def workshop(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Workshop]:
-    async with Workshop(scratch=tmp_path_factory.mktemp("scratch")) as workshop:
-        yield workshop
-
-
 @pytest.fixture
 async def road(spool: Spool, clock: Clock, workshop: Workshop) -> AsyncIterator[Road]:
     mailbox = Mailbox()

@@ -87,6 +87,17 @@ async def send(url: str, tmp_path: Path) -> str:
         await client.close()
 
 
+async def proves(answer: bytes, outcome: str | type[Exception], tmp_path: Path) -> None:
+    """A submission that is answered so returns that id, or raises that."""
+    async with scripted(answer) as server:
+        if isinstance(outcome, str):
+            assert await send(server.url, tmp_path) == outcome
+        else:
+            with pytest.raises(outcome):
+                await send(server.url, tmp_path)
+        assert len(server.requests) == 1, "a submission is never repeated by the client"
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
@@ -123,13 +134,7 @@ async def send(url: str, tmp_path: Path) -> str:
 async def test_what_an_answer_to_a_submission_proves(
     answer: bytes, outcome: str | type[Exception], tmp_path: Path
 ) -> None:
-    async with scripted(answer) as server:
-        if isinstance(outcome, str):
-            assert await send(server.url, tmp_path) == outcome
-        else:
-            with pytest.raises(outcome):
-                await send(server.url, tmp_path)
-        assert len(server.requests) == 1, "a submission is never repeated by the client"
+    await proves(answer, outcome, tmp_path)
 
 
 async def test_nobody_there_is_proof_that_nothing_was_sent(tmp_path: Path) -> None:
@@ -396,13 +401,7 @@ async def test_an_answer_before_the_body_was_read(
 async def test_odd_answers_to_a_submission(
     answer: bytes, outcome: str | type[Exception], tmp_path: Path
 ) -> None:
-    async with scripted(answer) as server:
-        if isinstance(outcome, str):
-            assert await send(server.url, tmp_path) == outcome
-        else:
-            with pytest.raises(outcome):
-                await send(server.url, tmp_path)
-        assert len(server.requests) == 1
+    await proves(answer, outcome, tmp_path)
 
 
 async def test_no_tls_there_is_proof_that_nothing_was_sent(tmp_path: Path) -> None:
