@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from gateway.errors import Cause
 
@@ -64,6 +64,8 @@ class Fax:
     subject: str = ""
     message_id: str = ""  # of the mail that became this fax
     name: str = ""  # inbound: the caller's name as claimed
+    identity: str = ""  # outbound: who it counts for: "login:bob", "address:ann@example.com"
+    wishes: str = ""  # outbound: what the sender asked for (`wishes.Wishes` as text)
     pages: int = 0
     digest: str = ""  # SHA-256 of the prepared or fetched document, hex
     skipped: str = ""  # parts of the mail that were not faxed, one "name: why" a line
@@ -159,6 +161,17 @@ class Attempt:
     outcome: str
     provider_id: str
     note: str
+    identity: str = ""  # who the pages count for
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How much may be spent in a window of time. 0 = no limit."""
+
+    scope: Literal["sender", "destination", "gateway"]
+    window: float  # seconds
+    faxes: int = 0
+    pages: int = 0
 
 
 def new_id() -> str:

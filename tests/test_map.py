@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "gateway"
 
-PURE = {"errors", "model", "numbers"}
+PURE = {"errors", "model", "numbers", "address", "options", "wishes"}
 SERVICES = {"committer", "spool", "store", "provider", "mail", "document"}
 INTRODUCERS = {"app", "build", "cli", "demo", "__main__"}  # they know everyone
 
@@ -19,6 +19,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "model": {"errors"},
     "numbers": {"errors"},
+    "address": {"numbers", "options"},
+    "options": set(),
+    "wishes": set(),
     "config": {"numbers"},
     "log": set(),
     "systemd": set(),
@@ -35,15 +38,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"doors", "model", "errors"},
     "outbound": PURE | {"spool", "provider", "mail", "document"},
     "outbound.intake": PURE | {"spool", "store"},
+    "outbound.permit": PURE | {"rules"},
     "inbound": PURE | {"spool", "provider", "mail", "document", "rules"},
     "doors": PURE | {"store", "spool", "provider", "mail"},
-    "doors.smtp": PURE | {"store", "spool", "mail", "outbound.intake"},
+    "doors.smtp": PURE | {"store", "spool", "mail", "outbound.intake", "outbound.permit"},
+    "doors.imap": PURE | {"store", "spool", "mail", "outbound.intake", "outbound.permit"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
-    "aioimaplib": set(),
+    "aioimaplib": {"doors.imap"},
     "aiolimiter": {"provider.audian.http"},
     "aiosmtpd": {"doors.smtp", "demo.mailbox"},
+    "argon2": {"doors.smtp.users"},
     "aiosmtplib": {"mail.smarthost"},
     "defusedxml": {"doors.webhook"},
     "dotenv": {"config"},
@@ -60,6 +66,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "structlog": {""},
     "typer": {"cli"},
     "uvicorn": {"web", "demo"},
+    "uvloop": {"cli"},
 }
 
 

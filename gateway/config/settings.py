@@ -18,6 +18,8 @@ from gateway.config.values import (
     Country,
     Domains,
     Duration,
+    Folder,
+    ImapUrl,
     Listen,
     Mailbox,
     Networks,
@@ -58,11 +60,28 @@ class Config(BaseModel):
     FAX_RETENTION_RECEIVED: Duration = 30 * 86400.0
 
     SMTP_LISTEN: Listen = Address("127.0.0.1", 2525)
+    SMTP_TLS_LISTEN: Listen | None = None
+    SMTP_DEVICE_LISTEN: Listen | None = None
+    SMTP_TLS_CERT: Path | None = None
+    SMTP_TLS_KEY: Path | None = None
+    SMTP_USERS_FILE: Path | None = None
     SMTP_TRUSTED_NETWORKS: Networks = (
         ip_network("127.0.0.0/8"),
         ip_network("::1"),
     )
+    SMTP_DEVICE_NETWORKS: Networks = ()
+    SMTP_PROXY_NETWORKS: Networks = ()
     SMTP_MAX_MESSAGE: Annotated[Size, Field(ge=65536, le=200_000_000)] = 35_000_000
+    SMTP_MAX_CONNECTIONS: Annotated[int, Field(ge=1, le=10_000)] = 200
+    SMTP_MAX_CONNECTIONS_PER_IP: Annotated[int, Field(ge=1, le=10_000)] = 20
+
+    IMAP_URL: ImapUrl = ""
+    IMAP_PASSWORD: SecretStr = SecretStr("")
+    IMAP_DONE_FOLDER: Folder = "Done"
+    IMAP_FAILED_FOLDER: Folder = "Failed"
+    IMAP_REJECTED_FOLDER: Folder = "Rejected"
+    IMAP_AUTHSERV_ID: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,253}$")] = ""
+    IMAP_POLL_INTERVAL: Duration = 60.0
 
     RELAY_URL: RelayUrl = "smtp://localhost:25"
     RELAY_PASSWORD: SecretStr = SecretStr("")
@@ -125,6 +144,7 @@ def conflicts(config: Config) -> Iterator[str]:
             f"RULES_FILE={config.RULES_FILE} is not there and MAIL_ADMIN is not set: "
             "nobody would get the received faxes"
         )
+    yield from _doors(config)
     relay = urlsplit(config.RELAY_URL)
     if bool(relay.username) != bool(config.RELAY_PASSWORD):
         yield "RELAY_URL names the user and RELAY_PASSWORD is theirs: set both or none"
@@ -134,6 +154,24 @@ def conflicts(config: Config) -> Iterator[str]:
         )
 
 
+def _doors(config: Config) -> Iterator[str]:
+    if bool(config.SMTP_TLS_CERT) != bool(config.SMTP_TLS_KEY):
+        yield "SMTP_TLS_CERT and SMTP_TLS_KEY belong together: set both or none"
+    if config.SMTP_TLS_LISTEN and not config.SMTP_TLS_CERT:
+        yield "SMTP_TLS_LISTEN speaks TLS from the first byte: SMTP_TLS_CERT and _KEY are wanted"
+    if config.SMTP_USERS_FILE and not config.SMTP_TLS_CERT:
+        yield "SMTP_USERS_FILE: no login is taken in plain words: SMTP_TLS_CERT and _KEY are wanted"
+    if config.SMTP_DEVICE_LISTEN and not config.SMTP_DEVICE_NETWORKS:
+        yield "SMTP_DEVICE_LISTEN serves SMTP_DEVICE_NETWORKS only: name the copiers' networks"
+    if config.IMAP_URL and not config.IMAP_AUTHSERV_ID:
+        yield (
+            "IMAP_URL: any stranger may write a From line: IMAP_AUTHSERV_ID must name the server "
+            "whose Authentication-Results are to be trusted"
+        )
+    if config.IMAP_URL and not config.IMAP_PASSWORD:
+        yield "IMAP_URL is set and IMAP_PASSWORD is not"
+
+
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(set)" if value else ""
@@ -141,4 +179,4 @@ def _shown(value: object) -> str:
         return f"{value.host}:{value.port}"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return str(value)
+    return "" if value is None else str(value)

@@ -92,6 +92,23 @@ def _relay(value: str) -> str:
     return value
 
 
+def _imap(value: str) -> str:
+    parts = urlsplit(value)
+    if value and not (parts.scheme == "imaps" and parts.hostname and parts.username):
+        raise ValueError(
+            "imaps://user@host:993/INBOX is wanted (plain imap:// would tell the password)"
+        )
+    if parts.password:
+        raise ValueError("the password does not belong in the URL: set IMAP_PASSWORD")
+    return value
+
+
+def _folder(value: str) -> str:
+    if not re.fullmatch(r"[ !#-\[\]-~]{1,200}", value):
+        raise ValueError('a mailbox name such as "Done" or "Fax/Done" is wanted, in ASCII')
+    return value
+
+
 def is_local(host: str | None) -> bool:
     """This machine: what is said to it passes no wire."""
     return host in ("localhost", "127.0.0.1", "::1")
@@ -129,4 +146,6 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_net
 Number = Annotated[str, AfterValidator(_e164), Field(min_length=1)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 RelayUrl = Annotated[str, AfterValidator(_relay)]
+ImapUrl = Annotated[str, AfterValidator(_imap)]
+Folder = Annotated[str, AfterValidator(_folder)]
 ProviderUrl = Annotated[str, AfterValidator(_provider_url)]

@@ -13,6 +13,7 @@ from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
 from gateway.spool import Kind, Spool, Unfinished
 from gateway.store import Added, Store
+from gateway.wishes import NONE, Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Recipient:
 
     address: str  # as written
     number: E164
+    line: str = ""  # our number that the far machine sees; "" = the gateway's
+    wishes: Wishes = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Envelope:
     recipients: tuple[Recipient, ...]
     peer: str  # the client's IP address
     login: str = ""
+    identity: str = ""  # who it counts for: "login:bob", "device:copier-2", "address:ann@…"
+    key: str = ""  # of the mail at a door that knows one, such as a mailbox; "" = made here
 
 
 class Message(Unfinished, Protocol):
@@ -80,7 +85,8 @@ class Intake:
         return Fax(
             id=fax, direction=Direction.OUTBOUND, state=State.ACCEPTED,
             key=natural_key(envelope, to.number, message.digest), number=to.number,
-            line=self._line, sender=envelope.sender, recipient=to.address,
+            line=to.line or self._line, identity=envelope.identity, wishes=to.wishes.text(),
+            sender=envelope.sender, recipient=to.address,
             subject=message.subject, message_id=message.message_id, created_at=now, since=now,
         )  # fmt: skip
 
@@ -100,5 +106,7 @@ def one_for_each_number(recipients: Sequence[Recipient]) -> list[Recipient]:
 
 def natural_key(envelope: Envelope, number: E164, digest: str) -> str:
     """The same for a mail client's re-send of a mail whose 250 it never saw (P4, RFC 1047)."""
+    if envelope.key:
+        return f"{envelope.key}:{number}"
     facts = (envelope.login or envelope.peer, envelope.sender, number, digest)
     return "smtp:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()

@@ -118,7 +118,7 @@ class Store:
             id=secrets.token_hex(16), fax=fax.id, reference=fax.reference, to_number=fax.number,
             from_number=fax.line, pages=fax.pages, started_at=now, ended_at=0.0, looks=0,
             shown_at=0.0,
-            outcome="", provider_id="", note="",
+            outcome="", provider_id="", note="", identity=fax.identity,
         )  # fmt: skip
         return attempt if await self._db.write(units.begin(attempt)) else None
 

@@ -17,9 +17,10 @@ ADD = f"""INSERT INTO fax ({", ".join(COLUMNS)})
     VALUES ({", ".join(":" + name for name in COLUMNS)})
     ON CONFLICT (key) DO NOTHING RETURNING id"""  # noqa: S608 - names of our own columns
 
-# A re-send after the window is a new fax: the old one gives up its key, not its row.
+# A re-send after the window is a new fax: the old one gives up its key, not its row. Not so for a
+# mailbox: the same mail found again is the same mail, however long the gateway was down.
 FREE_KEY = """UPDATE fax SET key = key || '#' || id
-    WHERE key = :key AND direction = 'outbound' AND created_at < :before"""
+    WHERE key = :key AND key NOT LIKE 'imap:%' AND direction = 'outbound' AND created_at < :before"""
 
 BY_KEY = "SELECT id, state, held FROM fax WHERE key = :key"
 
@@ -49,7 +50,9 @@ NOTE = """INSERT INTO history (fax, version, at, state, note)
 
 # A lease that a person's command or a webhook must not break into: only what nobody works on.
 # A clock that was put back must not make faxes wait for the hour that it was before (P12).
-CLAMP = "UPDATE fax SET due_at = 0 WHERE held = '' AND leased = 0 AND due_at > :latest"
+# A fax that its sender wants later enters its state only then (since = due_at).
+CLAMP = """UPDATE fax SET due_at = 0
+    WHERE held = '' AND leased = 0 AND due_at > :latest AND due_at > since"""
 
 NUDGE = "UPDATE fax SET due_at = 0 WHERE id = :id AND leased = 0 AND held = '' RETURNING state"
 
@@ -73,9 +76,9 @@ COUNTS = f"""SELECT state, 0 AS held, COUNT(*) AS faxes, MIN(since) AS oldest FR
 KNOWN = "SELECT id FROM fax WHERE id = :id"
 
 ATTEMPT_BEGIN = """INSERT INTO attempt (id, fax, reference, to_number, from_number, pages,
-        started_at, ended_at, looks, shown_at, outcome, provider_id, note)
+        started_at, ended_at, looks, shown_at, outcome, provider_id, note, identity)
     VALUES (:id, :fax, :reference, :to_number, :from_number, :pages,
-        :started_at, 0, 0, 0, '', '', '')
+        :started_at, 0, 0, 0, '', '', '', :identity)
     ON CONFLICT DO NOTHING RETURNING id"""
 ATTEMPT_END = """UPDATE attempt SET outcome = :outcome, provider_id = :provider_id, note = :note,
         ended_at = CASE WHEN ended_at = 0 THEN :now ELSE ended_at END WHERE id = :id"""
