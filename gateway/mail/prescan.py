@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
 from gateway.mail import headers, mime
 
@@ -15,6 +16,13 @@ MOST_HOPS = 50  # Received fields
 OUR_MARK = "x-fax-gateway"  # on every mail that we send
 _COMMENT = re.compile(r"[;(]")
 _MESSAGE_ID = re.compile(r"<[!#-;=?A-~]{1,200}@[!#-;=?A-~]{1,200}>")
+OPTION = "x-fax-"  # what the names of a sender's own wishes begin with
+MOST_OPTIONS = 20
+_RECEIPT = "disposition-notification-to"  # RFC 8098 §2.1
+_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}"
+_ONE_MAILBOX = re.compile(
+    rf"""(?:"(?:[^"\\]|\\.)*+"[ \t]*+|[^"<>(),:;@\[\]\\]*+)<({_ADDRESS})>|({_ADDRESS})"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Scan:
     has_nul: bool = False
     subject: str = ""  # one clean line
     message_id: str = ""  # with its angle brackets
+    mdn: str = ""  # the one address that wants to hear what became of it
+    options: tuple[tuple[str, str], ...] = ()  # X-Fax-* fields: name in lower case, clean value
 
 
 def scan(data: mime.Data) -> Scan:
@@ -38,13 +48,17 @@ def scan(data: mime.Data) -> Scan:
         end = mime.HEADER_BYTES
     found = headers.fields(data[:end])
     message_id = _MESSAGE_ID.search(headers.first(found, "message-id"))
+    options = _options(found)
     return Scan(
         auto=_auto(found),
         loop=_loop(found),
-        complex=too_complex,
+        complex=too_complex
+        or ("it has too many X-Fax fields" if len(options) > MOST_OPTIONS else ""),
         has_nul=data.find(b"\0") >= 0,
         subject=headers.clean(headers.words(headers.first(found, "subject"))),
         message_id=message_id[0] if message_id else "",
+        mdn=_mdn(found),
+        options=options[:MOST_OPTIONS],
     )
 
 
@@ -68,6 +82,22 @@ def _auto(found: list[tuple[str, str]]) -> str:
         return "List-Id"
     kind, _ = headers.parameters(headers.first(found, "content-type"))
     return kind if kind == "multipart/report" else ""
+
+
+def _mdn(found: list[tuple[str, str]]) -> str:
+    """Several fields or several addresses are an answer to nobody (RFC 8098 §2.1)."""
+    asked = [value for name, value in found if name == _RECEIPT]
+    one = _ONE_MAILBOX.fullmatch(asked[0]) if len(asked) == 1 else None
+    return one[1] or one[2] if one else ""
+
+
+def _options(found: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """One more than there may be shows that there are too many: none is passed over in silence."""
+    ours = (one for one in found if one[0].startswith(OPTION) and one[0] != OUR_MARK)
+    return tuple(
+        (name, headers.clean(headers.words(value)[:1000], 400))
+        for name, value in islice(ours, MOST_OPTIONS + 1)
+    )
 
 
 def _loop(found: list[tuple[str, str]]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mail.prescan import MOST_HOPS, OUR_MARK, Scan, scan
+from gateway.mail.prescan import MOST_HOPS, MOST_OPTIONS, OUR_MARK, Scan, scan
 
 HEAD = b"From: ann@example.com\r\nSubject: hi\r\nMessage-ID: <1@x>\r\n"
 
@@ -103,6 +103,65 @@ def test_subject(value: str, subject: str) -> None:
     assert of(f"Subject: {value}").subject == subject
 
 
+@pytest.mark.parametrize(
+    ("head", "mdn"),
+    [
+        ("Disposition-Notification-To: ann@example.com", "ann@example.com"),
+        ("DISPOSITION-NOTIFICATION-TO:<ann@example.com>", "ann@example.com"),
+        ('Disposition-Notification-To: "Ann, \\"B\\" <x@y>" <ann@example.com>', "ann@example.com"),
+        ("Disposition-Notification-To: Ann B\n <ann@example.com>", "ann@example.com"),
+        ("Disposition-Notification-To: =?utf-8?q?=C3=9C?= <ann@example.com>", "ann@example.com"),
+        ("Disposition-Notification-To: Ünne <ann@example.com>", "ann@example.com"),
+        ("Disposition-Notification-To: <o'neil+fax@a-b.example>", "o'neil+fax@a-b.example"),
+        ("Disposition-Notification-To:", ""),
+        ("Disposition-Notification-To: <>", ""),
+        ("Disposition-Notification-To: ann", ""),
+        ("Disposition-Notification-To: ann@example.com, bob@example.com", ""),
+        ("Disposition-Notification-To: <ann@example.com>, <bob@example.com>", ""),
+        ("Disposition-Notification-To: bob@example.com <ann@example.com>", ""),
+        ("Disposition-Notification-To: <ann@example.com> (Ann)", ""),
+        ("Disposition-Notification-To: <@relay.example:ann@example.com>", ""),
+        ("Disposition-Notification-To: Team: ann@example.com;", ""),
+        ('Disposition-Notification-To: "ann b"@example.com', ""),
+        ("Disposition-Notification-To: ann@exämple.com", ""),
+        ("Disposition-Notification-To: =?utf-8?q?ann=40example.com?=", ""),
+        ("Disposition-Notification-To: a@x.example\nDisposition-Notification-To: b@x.example", ""),
+        ("Return-Receipt-To: ann@example.com", ""),
+    ],
+)
+def test_who_wants_a_receipt(head: str, mdn: str) -> None:
+    assert of(head).mdn == mdn
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [
+        ("Subject: hi", ()),
+        ("X-Fax-Cover: none", (("x-fax-cover", "none"),)),
+        ("X-FAX-Ref : 4711 \nx-fax-at: 18:00", (("x-fax-ref", "4711"), ("x-fax-at", "18:00"))),
+        ("X-Fax-Ref: =?utf-8?q?B=C3=BCro=0D=0A_7?=", (("x-fax-ref", "Büro 7"),)),
+        ("X-Fax-Ref: a\n\tb\x07\u202ec", (("x-fax-ref", "a b c"),)),
+        ("X-Fax-Ref: 1\nX-Fax-Ref: 2", (("x-fax-ref", "1"), ("x-fax-ref", "2"))),
+        ("X-Fax-Ref:", (("x-fax-ref", ""),)),
+        ("X-Fax-: x", (("x-fax-", "x"),)),  # unknown options are the reader's to refuse
+        ("X-Fax-Ref: " + "x" * 999, (("x-fax-ref", "x" * 400),)),
+        ("X-Fax: 1\nX-Faxe-Ref: 2", ()),
+        ("X-Fax-Gateway: 1", ()),
+        ("X-Fax-A: 1\n" * MOST_OPTIONS, (("x-fax-a", "1"),) * MOST_OPTIONS),
+    ],
+)
+def test_options(head: str, options: tuple[tuple[str, str], ...]) -> None:
+    facts = of(head)
+    assert facts.options == options
+    assert not facts.complex
+
+
+def test_an_option_too_many_is_not_passed_over_in_silence() -> None:
+    facts = of("X-Fax-A: 1\n" * (MOST_OPTIONS + 1))
+    assert facts.complex == "it has too many X-Fax fields"
+    assert len(facts.options) == MOST_OPTIONS
+
+
 def test_nul() -> None:
     assert scan(HEAD + b"\r\n\0").has_nul
     assert not scan(HEAD + b"\r\n").has_nul
@@ -140,6 +199,13 @@ HOSTILE = {
     "half words": (HEAD + b"Subject: " + b"=?a?q?" * 10_000 + b"\r\n\r\n", ""),
     "20,000 addresses": (HEAD + b"To: " + b"a@example.com,\r\n " * 20_000 + b"\r\n\r\n",
                          "its headers are too long"),
+    "options": (b"X-Fax-A: 1\r\n" * 490 + b"\r\n", "it has too many X-Fax fields"),
+    "long options": (b"X-Fax-A: " + b" " * 2_900 + b"\r\n" + (b"X-Fax-A: " + b"x" * 2_900 + b"\r\n")
+                     * 19 + b"\r\n", ""),
+    "options of words": ((b"X-Fax-A: " + words(24) + b"\r\n") * 20 + b"\r\n", ""),
+    "receipt of spaces": (b"Disposition-Notification-To:a" + b" " * 60_000 + b"\r\n\r\n", ""),
+    "receipt of quotes": (b'Disposition-Notification-To:"' + b'\\"' * 4_000 + b"\r\n\r\n", ""),
+    "receipt of letters": (b"Disposition-Notification-To: " + b"a.@" * 2_500 + b"\r\n\r\n", ""),
     "no colon": (HEAD + b"A: 1\r\n " + b"a" * 60_000 + b"\r\n\r\n", ""),
     "one long line": (b"a" * 10_000_000, ""),
     "1,000 multiparts": (nest(1_000), "it is nested too deeply"),
@@ -189,7 +255,8 @@ def test_hostile_mail_is_cheap(data: bytes, too: str) -> None:
 PIECES = st.sampled_from(
     [b"Subject: ", b"Message-ID: ", b"Received: x\r\n", b"Auto-Submitted: ", b"Precedence: ",
      b"Content-Type: multipart/report; boundary=b", b"\r\n", b"\n", b"\r", b"--b", b"<", b">", b"@",
-     b"=?utf-8?q?=0D=0A?=", b"=?utf-7?b?", b"\xe2\x80\xae", b"\0", b"\x1b[", b"; x*9a=", b"auto"]
+     b"=?utf-8?q?=0D=0A?=", b"=?utf-7?b?", b"\xe2\x80\xae", b"\0", b"\x1b[", b"; x*9a=", b"auto",
+     b"X-Fax-", b"Disposition-Notification-To: "]
 )  # fmt: skip
 
 
@@ -197,7 +264,15 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES | st.binary(max_size=9), max_size=60).map(b"".join))
 def test_any_bytes_have_facts(data: bytes) -> None:
     facts = scan(data)
-    for line in (facts.auto, facts.loop, facts.complex, facts.subject, facts.message_id):
+    for line in (
+        facts.auto,
+        facts.loop,
+        facts.complex,
+        facts.subject,
+        facts.message_id,
+        facts.mdn,
+        *sum(facts.options, ()),
+    ):
         assert line.isprintable()
         assert len(line) <= 410
     assert facts.has_nul == (b"\0" in data)
