@@ -11,13 +11,23 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-Commit = Callable[[list[Work]], Sequence[Result | BaseException]]
-"""Commits a batch; one outcome for each work, in order. May raise: then all of it failed."""
+Commit = Callable[[list[Work]], Sequence[Any]]
+"""Commits a batch; for each work, in order, its result, its error, or the `Next` that goes on with
+it. May raise: then all of it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The rest is another committer's: its thread takes over without a turn of the loop."""
+
+    committer: Committer[Any, Any]
+    work: object
 
 
 class Committer(Generic[Work, Result]):
@@ -26,7 +36,7 @@ class Committer(Generic[Work, Result]):
     A caller that is cancelled leaves its work in the queue: it is committed all the same.
     """
 
-    def __init__(self, name: str, commit: Commit[Work, Result], *, most: int = 256) -> None:
+    def __init__(self, name: str, commit: Commit[Work], *, most: int = 256) -> None:
         self._commit = commit
         self._most = most
         self.loop = asyncio.get_running_loop()
@@ -56,9 +66,25 @@ class Committer(Generic[Work, Result]):
                 outcomes = self._commit([work for work, _ in batch])
             except BaseException as error:  # noqa: BLE001 - the waiters raise it
                 outcomes = [error] * len(batch)
-            waiters = [waiter for _, waiter in batch]
+            done = []
+            for (_, waiter), outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Next):
+                    outcome.committer.take_over(outcome.work, waiter)
+                else:
+                    done.append((waiter, outcome))
+            self._tell(done)
+
+    def take_over(self, work: Work, waiter: asyncio.Future[Result]) -> None:
+        """In another committer's thread: `waiter` waits for us from now on."""
+        if self._closed:
+            self._tell([(waiter, RuntimeError(f"the {self._thread.name} is closed"))])
+        else:
+            self._queue.put((work, waiter))
+
+    def _tell(self, done: Sequence[tuple[asyncio.Future[Result], object]]) -> None:
+        if done:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-                self.loop.call_soon_threadsafe(_wake, waiters, outcomes)
+                self.loop.call_soon_threadsafe(_wake, done)
 
     def _batch(self) -> list[tuple[Work, asyncio.Future[Result]]]:
         """Whatever waits now, at least one; empty at the end."""
@@ -78,10 +104,8 @@ class Committer(Generic[Work, Result]):
         return batch
 
 
-def _wake(
-    waiters: Sequence[asyncio.Future[Result]], outcomes: Sequence[Result | BaseException]
-) -> None:
-    for waiter, outcome in zip(waiters, outcomes, strict=True):
+def _wake(done: Sequence[tuple[asyncio.Future[Any], object]]) -> None:
+    for waiter, outcome in done:
         if waiter.cancelled():
             continue
         if isinstance(outcome, BaseException):

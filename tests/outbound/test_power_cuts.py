@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,9 +75,10 @@ class CutSqlite(Sqlite):
 class CutSpool(Spool):
     fuse = Fuse()
 
-    async def keep(self, part: Path | Unfinished, names: Sequence[tuple[str, Kind]]) -> None:
-        await super().keep(part, names)
+    async def keep(self, part: Path | Unfinished, *names: Any, **then: Any) -> Any:
+        outcome = await super().keep(part, *names, **then)
         self.fuse.point()
+        return outcome
 
 
 class CutAudian(Audian):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
-from gateway.doors.smtp.connection import Connection
 from gateway.doors.smtp.session import SmtpSession
 from gateway.doors.smtp.settings import SmtpSettings
 from gateway.doors.smtp.shared import Shared
@@ -33,18 +33,18 @@ class SmtpDoor:
         self._dial_plan = dial_plan
         self._intake = intake
         self._spool = spool
-        self._sessions: set[Connection] = set()
 
     async def start(self) -> None:
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # it would tell commands and mails
         self._shared = Shared(self._settings, self._dial_plan, self._intake, self._spool)
         await asyncio.to_thread(self._shared.look)
         self._server = await self._shared.loop.create_server(
-            lambda: SmtpSession(self._shared, self._sessions),
+            lambda: SmtpSession(self._shared),
             self._settings.host,
             self._settings.port,
             backlog=_BACKLOG,
         )
+        self._sweeper = self._shared.loop.create_task(self._sweep(), name="smtp-deadlines")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -57,15 +57,26 @@ class SmtpDoor:
 
         A commit that was begun is always finished.
         """
-        self._shared.stopping = True
+        shared = self._shared
+        shared.stopping = True
         self._server.close()
-        for session in list(self._sessions):
+        for session in list(shared.connections):
             session.dismiss()
-        conversations = [session.conversation for session in self._sessions]
-        if conversations:
-            await asyncio.wait(conversations, timeout=grace)
-        for session in list(self._sessions):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace if shared.connections else 0):
+                await shared.nobody.wait()
+        self._sweeper.cancel()
+        for session in list(shared.connections):
             session.cut()
-        if self._shared.commits:
-            await asyncio.wait(self._shared.commits)
-        await self._shared.writers.close()
+        if shared.commits:
+            await asyncio.wait(shared.commits)
+        await shared.writers.close()
+
+    async def _sweep(self) -> None:
+        """One clock for the deadlines of all connections, instead of a timer for each."""
+        shared = self._shared
+        while True:
+            await asyncio.sleep(min(1.0, shared.settings.idle / 8, shared.settings.unread / 8))
+            now = shared.loop.time()
+            for session in list(shared.connections):
+                session.check(now)

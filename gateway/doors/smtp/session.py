@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.body import Body
 from gateway.doors.smtp.connection import Connection
 from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.taking import take
 from gateway.doors.smtp.transaction import Transaction
+from gateway.outbound.intake import Envelope
 
 
 class SmtpSession(Connection):
@@ -21,68 +20,75 @@ class SmtpSession(Connection):
     )
 
     _helo = ""
+    _transaction: Transaction
 
-    async def smtp_EHLO(self, argument: str) -> None:
+    def smtp_EHLO(self, argument: str) -> None:
         self._hello(argument)
         offers = ("PIPELINING", f"SIZE {self.data_size_limit}", "8BITMIME", "SMTPUTF8")
         self._say("\r\n".join(f"250-{line}" for line in (self.hostname, *offers)))
         self._say("250 ENHANCEDSTATUSCODES")
 
-    async def smtp_HELO(self, argument: str) -> None:
+    def smtp_HELO(self, argument: str) -> None:
         self._hello(argument)
         self._say(f"250 {self.hostname}")
 
-    async def smtp_MAIL(self, argument: str | None) -> None:
+    def smtp_MAIL(self, argument: str) -> None:
         if not self._helo:
             raise Refused(replies.HELLO_FIRST)
-        self._say(self._transaction.mail(argument or ""))
+        self._say(self._transaction.mail(argument))
 
-    async def smtp_RCPT(self, argument: str | None) -> None:
-        self._say(self._transaction.rcpt(argument or ""))
+    def smtp_RCPT(self, argument: str) -> None:
+        if not self._helo:
+            raise Refused(replies.MAIL_FIRST)
+        self._say(self._transaction.rcpt(argument))
 
-    async def smtp_DATA(self, argument: str) -> None:
+    def smtp_DATA(self, argument: str) -> None:
         _no(argument)
+        if not self._helo:
+            raise Refused(replies.RCPT_FIRST)
         envelope = self._transaction.envelope()
         if self._unread:  # sent before our 354: smuggling, or a client that reads nothing
             raise Hangup(replies.EARLY_TALK)
         self._body = body = Body(self, self._wire, self._shared)
         self._wire.set_protocol(body)
-        await self.push(replies.GO_AHEAD)
+        self._say(replies.GO_AHEAD)
+        self._later(self._take(body, envelope))
+
+    async def _take(self, body: Body, envelope: Envelope) -> None:
         try:
-            reply = await asyncio.shield(self._shared.commit(take(body, envelope, self._shared)))
+            reply = await self._shared.commit(take(body, envelope, self._shared))
         finally:
             self._body = None
-            self._set_post_data_state()
-        self._since = self._heard = self.loop.time()  # the client waited for us since its last byte
+            self._reset()
+        self._since = self.loop.time()  # the client waited for us since its last byte
         self._idle_commands = 0
         self._say(reply)
 
-    async def smtp_RSET(self, argument: str) -> None:
+    def smtp_RSET(self, argument: str) -> None:
         _no(argument)
-        self._set_post_data_state()
+        self._reset()
         self._say(replies.OK)
 
-    async def smtp_NOOP(self, _argument: str) -> None:
+    def smtp_NOOP(self, _argument: str) -> None:
         self._say(replies.OK)
 
-    async def smtp_VRFY(self, _argument: str) -> None:
+    def smtp_VRFY(self, _argument: str) -> None:
         self._say(replies.CANNOT_VERIFY)
 
-    async def smtp_HELP(self, _argument: str) -> None:
+    def smtp_HELP(self, _argument: str) -> None:
         self._say(replies.HELP)
 
-    async def smtp_QUIT(self, argument: str) -> None:
+    def smtp_QUIT(self, argument: str) -> None:
         _no(argument)
-        await self._hang_up(replies.GOODBYE)
+        self._hang_up(replies.GOODBYE)
 
     def _hello(self, argument: str) -> None:
         if not argument:
             raise Refused(replies.NEED_HOSTNAME)
-        self._set_post_data_state()
+        self._reset()
         self._helo = argument
 
-    def _set_post_data_state(self) -> None:
-        """How aiosmtpd resets the envelope: at the start, after STARTTLS and after DATA."""
+    def _reset(self) -> None:
         self._transaction = Transaction(self._shared, self.peer)
 
 

@@ -28,6 +28,7 @@ class SmtpSettings:
     max_recipients: int = 20
     idle: float = 60.0  # without a byte from the client
     life: float = 1200.0  # of a session without a mail, and of one DATA
+    unread: float = 30.0  # that a client may leave our replies unread
     writers: int = 2  # threads
 
     def trusts(self, peer: str) -> bool:

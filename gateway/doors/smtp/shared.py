@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.part import Part, Writers
@@ -13,6 +13,9 @@ from gateway.doors.smtp.settings import SPARE_ROOM, SmtpSettings
 from gateway.numbers import DialPlan
 from gateway.outbound.intake import Intake
 from gateway.spool import Spool
+
+if TYPE_CHECKING:
+    from gateway.doors.smtp.connection import Connection
 
 _LOOK_EVERY = 5.0  # s between looks at the free disk
 _PAUSE = 2.0  # s that senders are turned away at MAIL after the queue failed
@@ -31,12 +34,19 @@ class Shared:
         self.loop = asyncio.get_running_loop()
         self.writers = Writers(settings.writers)
         self.buffers = Buffers()
+        self.connections: set[Connection] = set()
+        self.nobody = asyncio.Event()  # is here any more
         self.stopping = False
         self.commits: set[asyncio.Task[str]] = set()
         self._trusted: dict[str, bool] = {}
         self._free = 0
         self._look_at = 0.0
         self._queue_down_until = 0.0
+
+    def gone(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self.nobody.set()
 
     def trusts(self, peer: str) -> bool:
         if peer not in self._trusted:
