@@ -17,6 +17,7 @@ from typing import Literal
 from gateway.committer import Next
 from gateway.model import Attempt, Fax, State
 from gateway.store import queries, units
+from gateway.store.doors import DoorBook
 from gateway.store.sqlite import Row, Sqlite, StoreError
 from gateway.store.units import DEATHS, RESEND_WINDOW, Added, Change, fax_of
 
@@ -49,6 +50,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = Sqlite(path)
+        self.doors = DoorBook(self._db)
         self._bells: dict[Where, asyncio.Event] = {state: asyncio.Event() for state in State}
         self._bells[HELD] = asyncio.Event()
 
