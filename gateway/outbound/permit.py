@@ -1,0 +1,207 @@
+"""May this sender fax this number? The rules, and what holds where they say nothing. Pure.
+
+The first `[[sender]]` that matches decides. Who is not proven to be a sender (by a login, by the
+network it comes from, by a mailbox's check of the mail) is nobody: an address alone can be written
+by anybody, and counts only where a rule says so. A copier that has not logged in is judged by its
+`[[device]]`. With no `[[sender]]` at all whoever is proven may send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Literal
+
+from gateway.model import Ceiling
+from gateway.numbers import E164, DialPlan, Refusal
+from gateway.rules import Device, Facts, Network, Rules, Sender, Spending, folded, within
+
+NOT_LISTED = "550 5.7.1 Sender not listed"
+NOT_OWNED = "553 5.7.1 Sender not owned"
+LOGIN_FIRST = "530 5.7.0 Authentication required"
+
+MOST_KNOWN = 4096  # verdicts that are kept: the same few people fax again and again
+Scope = Literal["sender", "destination", "gateway"]
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A sender as a door knows it. `trusted`, `verified` and `device` are the door's own proof."""
+
+    sender: str  # envelope sender, without brackets
+    login: str = ""
+    peer: str = ""  # IP address; "" = it came from a mailbox
+    trusted: bool = False  # the peer is in SMTP_TRUSTED_NETWORKS
+    verified: bool = False  # the mailbox's own server vouches for the address
+    device: bool = False  # it came in by the device listener
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """It may send: as whom, and what holds for its faxes."""
+
+    identity: str  # who it counts for: "login:bob", "device:copier-2", "address:ann@example.com"
+    rule: str  # which one decided, for people
+    sender: str  # who hears of the results
+    line: str  # our number that the far machine sees
+    countries: frozenset[str]
+    body: str = ""  # "" = the gateway's
+    notices: str = ""  # "" = the gateway's
+    tell: tuple[str, ...] = ()  # who hears instead of the sender
+    ceilings: tuple[Ceiling, ...] = ()  # the sender's own
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """It may not; `reply` is the SMTP reply."""
+
+    reply: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds where the rules say nothing: settings of the gateway."""
+
+    line: str  # FAX_FROM_NUMBER
+    home: str = "US"
+    countries: frozenset[str] = frozenset()  # empty = home
+    trusted: tuple[Network, ...] = ()
+    devices: tuple[Network, ...] = ()
+
+
+class Policy:
+    """The rules in force. A reload makes a new one."""
+
+    def __init__(self, rules: Rules, defaults: Defaults) -> None:
+        self._rules = rules
+        self._defaults = defaults
+        self._countries = frozenset(defaults.countries or {defaults.home})
+        self._everybody = (
+            *_ceilings("destination", rules.limits.destination),
+            *_ceilings("gateway", rules.limits),
+        )
+        self.sender: Callable[[Who], Permit | Denied] = lru_cache(MOST_KNOWN)(self._sender)
+
+    def who(self, sender: str, *, login: str = "", peer: str = "", verified: bool = False) -> Who:
+        """A sender as the networks of the settings show it."""
+        trusted = within(peer, self._defaults.trusted)
+        device = within(peer, self._defaults.devices)
+        return Who(sender, login, peer, trusted=trusted, verified=verified, device=device)
+
+    def device(self, peer: str) -> Device | None:
+        """The copier at this IP address."""
+        return next((one for one in self._rules.device if within(peer, one.network)), None)
+
+    def number(self, permit: Permit, written: str) -> E164 | Refusal:
+        """What the digits mean, if this sender may call there."""
+        return DialPlan(self._defaults.home, permit.countries).number(written)
+
+    def ceilings(self, identity: str, sender: str = "") -> tuple[Ceiling, ...]:
+        """All that bind a fax of this identity and envelope sender, by the rules in force.
+
+        Also of one that came in long ago: where from is not known any more, so the first rule
+        that names its login or its address counts, and one of a network alone after those.
+        """
+        facts = self._spender(identity, sender)
+        return (*(_ceilings("sender", facts) if facts else ()), *self._everybody)
+
+    # who decides
+
+    def _sender(self, who: Who) -> Permit | Denied:
+        number, rule = self._first(who)
+        device = self.device(who.peer)
+        if rule and rule.deny:
+            return Denied(NOT_LISTED, f"sender {number} denies it")
+        if device and (not rule or not who.login):
+            return self._copier(who, device)
+        if rule:
+            return self._permit(who, rule, f"sender {number}", _identity(who))
+        return self._unnamed(who)
+
+    def _unnamed(self, who: Who) -> Permit | Denied:
+        if not _is_proven(who):
+            return Denied(LOGIN_FIRST, "it comes from no known network and has not logged in")
+        if self._is_foreign(who):
+            return Denied(NOT_OWNED, f"the rules of login {who.login} do not name its address")
+        if self._rules.sender or not (who.login or who.trusted or who.device):
+            return Denied(NOT_LISTED, "no rule names it")
+        strange = who.device and not who.login  # it may write any address: its place counts
+        identity = f"device:{who.peer}" if strange else _identity(who)
+        return self._permit(who, Facts(), "there are no sender rules", identity)
+
+    def _first(self, who: Who) -> tuple[int, Sender | None]:
+        """The first rule that matches, and its number. What it denies needs no proof."""
+        foreign = self._is_foreign(who)
+        proven = _is_proven(who)
+        for number, rule in enumerate(self._rules.sender, 1):
+            matches = rule.owns(who.sender) and rule.is_of(who.login) and rule.is_at(who.peer)
+            enough = proven or rule.network or rule.trust
+            if matches and (rule.deny or (enough and not foreign)):
+                return number, rule
+        return 0, None
+
+    def _is_foreign(self, who: Who) -> bool:
+        """A login that rules name with its addresses has no others."""
+        named = [
+            one for one in self._rules.sender if one.login and one.is_of(who.login) and not one.deny
+        ]
+        return bool(named) and not any(one.owns(who.sender) for one in named)
+
+    # what holds for it
+
+    def _copier(self, who: Who, device: Device) -> Permit | Denied:
+        rule = f"device {device.name}"
+        written = who.sender if "@" in who.sender else ""
+        sender = device.sender or written or next(iter(device.tell), "")
+        if not sender:
+            return Denied(NOT_LISTED, f"{rule} has no address: give it a sender in the rules")
+        return self._permit(replace(who, sender=sender), device, rule, f"device:{device.name}")
+
+    def _permit(self, who: Who, facts: Facts, rule: str, identity: str) -> Permit | Denied:
+        if not who.sender:
+            return Denied(NOT_LISTED, f"{rule}, but it names no sender: nobody could be told")
+        return Permit(
+            identity, rule, who.sender,
+            line=facts.from_number or self._defaults.line,
+            countries=facts.countries or self._countries,
+            body=facts.body, notices=facts.notices, tell=facts.tell,
+            ceilings=self.ceilings(identity, who.sender),
+            aliases=MappingProxyType(dict(self._aliases(who.sender, facts))),
+        )  # fmt: skip
+
+    def _aliases(self, sender: str, facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Those that it may use."""
+        named = facts.aliases if isinstance(facts, Sender) else None
+        for name, alias in self._rules.aliases.items():
+            if (named is None or name in named) and alias.is_for(sender):
+                yield name, alias.numbers
+
+    def _spender(self, identity: str, sender: str) -> Facts | None:
+        kind, _, name = identity.partition(":")
+        if kind == "device":
+            return next((one for one in self._rules.device if one.name == name), None)
+        login = name if kind == "login" else ""
+        sender = sender or (name if kind == "address" else "")
+        about = [
+            rule
+            for rule in self._rules.sender
+            if not rule.deny and rule.owns(sender) and rule.is_of(login)
+        ]
+        named = (rule for rule in about if rule.address or rule.domain or rule.login)
+        return next(named, None) or next(iter(about), None)
+
+
+def _is_proven(who: Who) -> bool:
+    return bool(who.login) or who.trusted or who.verified or who.device
+
+
+def _identity(who: Who) -> str:
+    return f"login:{folded(who.login)}" if who.login else f"address:{folded(who.sender)}"
+
+
+def _ceilings(scope: Scope, spending: Spending) -> Iterator[Ceiling]:
+    return (Ceiling(scope, *window) for window in spending.windows())

@@ -1,0 +1,148 @@
+"""What a word of the rules means: numbers, addresses, domains, networks, as types for pydantic.
+
+Each refuses in a sysadmin's words: what is wanted, with an example.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Literal
+
+import phonenumbers
+from pydantic import AfterValidator, BeforeValidator, Field
+
+Network = IPv4Network | IPv6Network
+
+COMPAT = {
+    "tls1.0": "speaks TLS 1.0 or 1.1 only: the device listener takes these from it",
+    "bare-lf": "ends lines with LF alone: taken as the end of a line",
+    "long-lines": "sends lines of more than 4,096 bytes, such as base64 without line breaks",
+    "helo-auth": "logs in after HELO, where only EHLO offers it",
+    "plain-auth": "logs in without TLS: its password can be read on the wire",
+}
+"""What a `[[device]]` may be forgiven: the words of `compat`, and a sentence for each."""
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOTTED = rf"{_LABEL}(?:\.{_LABEL})*"
+_ADDRESS = re.compile(
+    rf"(?=.{{1,64}}@.{{1,253}}$){_ATOM}(?:\.{_ATOM})*@{_DOTTED}"  # RFC 5321 §4.1.2
+)
+_DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{_DOTTED}")
+_NAME = re.compile(r"(?=.{1,64}$)(?=.*[a-z])[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_TAKEN = ("fax", "postmaster")  # these addresses have a meaning already
+
+
+def _list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _pattern(value: str) -> str:
+    if not re.fullmatch(r"\+\d{1,15}\*?", value):
+        raise ValueError('a number such as "+14155550100", or its beginning as "+1415*", is wanted')
+    return value
+
+
+def _number(value: str) -> str:
+    if not re.fullmatch(r"\+[1-9]\d{6,14}", value):
+        raise ValueError('a number in international form such as "+14155550100" is wanted')
+    return value
+
+
+def _address(value: str) -> str:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError('a mail address such as "office@example.com" is wanted')
+    return value
+
+
+def _domain(value: str) -> str:
+    if not _DOMAIN.fullmatch(value):
+        raise ValueError(
+            'a domain such as "example.com", or "*.example.com" for those below it, is wanted'
+        )
+    return value.lower()
+
+
+def _who(value: str) -> str:
+    return _address(value).lower() if "@" in value else _domain(value)
+
+
+def _login(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,64}", value):
+        raise ValueError('the name of a user in SMTP_USERS_FILE such as "bob" is wanted')
+    return value.lower()
+
+
+def _network(value: object) -> object:
+    try:
+        network = ip_network(value) if isinstance(value, str) else None
+    except ValueError as error:
+        raise ValueError(f'a network such as "192.0.2.0/24" is wanted ({error})') from None
+    if network is None:
+        raise ValueError('a network such as "192.0.2.0/24" is wanted')
+    if network.prefixlen == 0:
+        raise ValueError("this is the whole internet: anybody could fax")
+    return network
+
+
+def _country(value: str) -> str:
+    if value.upper() not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError('a two-letter country code such as "US" or "DE" is wanted')
+    return value.upper()
+
+
+def _compat(value: str) -> str:
+    if value not in COMPAT:
+        raise ValueError(f"{value[:40]!r} is not known; there is: {', '.join(COMPAT)}")
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            'a name such as "sales" is wanted: small letters, digits, . _ - and not digits alone'
+        )
+    return value
+
+
+def _alias(value: str) -> str:
+    if value in _TAKEN:
+        raise ValueError("this address has a meaning already: another name is wanted")
+    return _name(value)
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_list)]
+Number = Annotated[str, AfterValidator(_number)]
+Numbers = Annotated[tuple[Number, ...], BeforeValidator(_list), Field(min_length=1, max_length=100)]
+Mailbox = Annotated[str, AfterValidator(_address)]
+Mailboxes = Annotated[tuple[Mailbox, ...], BeforeValidator(_list), Field(min_length=1)]
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_address), AfterValidator(str.lower)], ...],
+    BeforeValidator(_list),
+    Field(min_length=1),
+]
+Domains = Annotated[
+    tuple[Annotated[str, AfterValidator(_domain)], ...], BeforeValidator(_list), Field(min_length=1)
+]
+People = Annotated[
+    tuple[Annotated[str, AfterValidator(_who)], ...], BeforeValidator(_list), Field(min_length=1)
+]
+Logins = Annotated[
+    tuple[Annotated[str, AfterValidator(_login)], ...], BeforeValidator(_list), Field(min_length=1)
+]
+Networks = Annotated[
+    tuple[Annotated[Network, BeforeValidator(_network)], ...],
+    BeforeValidator(_list),
+    Field(min_length=1),
+]
+Countries = Annotated[
+    frozenset[Annotated[str, AfterValidator(_country)]], BeforeValidator(_list), Field(min_length=1)
+]
+Compat = Annotated[frozenset[Annotated[str, AfterValidator(_compat)]], BeforeValidator(_list)]
+Name = Annotated[str, AfterValidator(_name)]
+AliasName = Annotated[str, AfterValidator(_alias)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Body = Literal["", "cover", "page", "ignore"]
+Notices = Literal["", "all", "ok", "fail", "none"]
