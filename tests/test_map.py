@@ -55,7 +55,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "dotenv": {"config"},
     "h11": {"provider.simulator", "web"},
     "httpx": {"provider.audian.http"},
-    "phonenumbers": {"numbers", "config.values"},
+    "phonenumbers": {"numbers", "config.values", "rules.values"},
     "pikepdf": {"document", "provider.simulator", "demo"},
     "PIL": {"document", "provider.simulator"},
     "pypdfium2": {"document"},
