@@ -14,6 +14,7 @@ from gateway.mail.smarthost import Relay, Smarthost
 from gateway.model import State
 from gateway.spool import Kind, Spool
 from gateway.store import HELD, Store
+from gateway.wishes import Wishes
 from gateway.worker import Room, one, step
 from tests.conftest import Clock
 from tests.make import inbound, outbound
@@ -122,3 +123,39 @@ async def test_a_bug_in_a_notice_floods_nobody(mailbox: Mailbox, spool: Spool) -
         with pytest.raises(OSError, match="directory"):
             await room(held)
     assert [got.recipients for got in mailbox.mails] == [("admin@example.com",)]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "told"),
+    [
+        (Wishes(), ["admin@example.com", "ann@example.com"]),
+        (Wishes(dsn="SUCCESS,FAILURE"), ["admin@example.com"]),
+        (Wishes(dsn="NEVER"), ["admin@example.com"]),
+        (Wishes(dsn="DELAY"), ["admin@example.com", "ann@example.com"]),
+        (Wishes(notify="none"), ["admin@example.com"]),
+        (Wishes(tell="bob@example.com"), ["admin@example.com", "bob@example.com"]),
+        (
+            Wishes(tell="bob@example.com,admin@example.com"),
+            ["admin@example.com", "bob@example.com"],
+        ),
+    ],
+    ids=lambda value: value.text() if isinstance(value, Wishes) else "",
+)
+async def test_a_sender_hears_of_a_delay_if_it_wished(
+    mailbox: Mailbox, spool: Spool, wishes: Wishes, told: list[str]
+) -> None:
+    held = outbound(State.PREPARED, held="stuck", wishes=wishes.text())
+    assert (await alarm(mailbox, spool)(held)).told
+    assert [got.recipients[0] for got in mailbox.mails] == told
+    reports = [got.mail.get_param("report-type") for got in mailbox.mails]
+    assert reports == [None, *["delivery-status"] * (len(told) - 1)]
+
+
+async def test_an_end_that_could_not_be_told_has_both_its_reports(
+    mailbox: Mailbox, spool: Spool
+) -> None:
+    wishes = Wishes(dsn="FAILURE", mdn="ann@example.com").text()
+    await alarm(mailbox, spool)(outbound(State.FAILED, held="no smarthost", wishes=wishes))
+    assert [got.mail.get_param("report-type") for got in mailbox.mails] == [
+        None, "delivery-status", "disposition-notification",
+    ]  # fmt: skip

@@ -11,32 +11,30 @@ import base64
 import io
 import os
 import re
-import secrets
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser, BytesParser
 from email.policy import compat32
 from email.utils import format_datetime
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
+from gateway.mail.body import PLAIN, Attachment, Report, write_body
 from gateway.mail.headers import clean
 
-LINE = 57  # bytes of an attachment on one base64 line of 76 characters (RFC 2045 §6.8)
-_BLOCK = LINE * 4096
+__all__ = ["ADDRESS", "Attachment", "HeaderError", "Mail", "Report", "write"]
+
 _WORD = 45  # bytes of UTF-8 in one encoded word: a line of 73 characters (RFC 2047 §2: 76)
 _FIRST = 30  # in the first, which stands on the line of the header's name
-_FOLD = 66  # characters of plain text on one line of a header: 78 with its name (RFC 5322 §2.1.1)
-_PLAIN = re.compile(r"(?!.*=\?)[A-Za-z0-9!#$%&'*+/=?^_`{|}~ .-]{0,60}")  # safe between quotes
+_NEXT = "\r\n "  # where a folded line goes on
+_LONGEST = 78  # of a line (RFC 5322 §2.1.1)
+_FOLD = 66  # characters of plain text on one line of a header: with its name _LONGEST
 _MAILBOX = re.compile(r"(?P<name>[^<>\r\n]*)<(?P<inside>[^<>]+)>|(?P<alone>[^<>]+)")
 _IDENTIFIER = re.compile(r"<(?!.*=\?)[!-;=?-~]{1,500}>")  # RFC 5322 §3.6.4, as wide as copiers are
 _IDENTIFIERS = frozenset({"In-Reply-To", "References"})  # encoded words would end the threading
 _NAME = re.compile(r"(?!Content-)[A-Za-z][A-Za-z0-9-]{1,60}")
-_KIND = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
 _OF_BODY = ["Content-Type", "Content-Transfer-Encoding"]
 _OF_PART = frozenset({*_OF_BODY, "Content-Disposition", "Content-ID"})
 ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -44,16 +42,6 @@ ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253
 
 class HeaderError(Exception):
     """A header came out other than it was meant: our bug, and such a mail never leaves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file of a mail. With a `content_id` it is shown inside the HTML, not listed."""
-
-    name: str
-    kind: str  # media type
-    source: Path | bytes
-    content_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +60,7 @@ class Mail:
     date: float
     html: str = ""
     attachments: tuple[Attachment, ...] = ()
+    report: Report | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -84,7 +73,7 @@ def write(mail: Mail, path: Path) -> None:
 def _write(mail: Mail, file: BinaryIO) -> None:
     meant = header_lines(mail)
     file.writelines(f"{name}: {value}\r\n".encode("ascii") for name, value in meant)
-    _write_body(mail, file)
+    write_body(file, mail.text, mail.html, mail.attachments, mail.report)
     file.seek(0)
     check(file.read(sum(len(name) + len(value) + 4 for name, value in meant) + 500), meant)
 
@@ -95,7 +84,7 @@ def header_lines(mail: Mail) -> list[tuple[str, str]]:
         raise ValueError(f"{mail.message_id!r} is no message id")
     lines = [
         ("From", mailbox(mail.sender)),
-        ("To", ",\r\n ".join(mailbox(one) for one in mail.to)),
+        ("To", f",{_NEXT}".join(mailbox(one) for one in mail.to)),
         ("Subject", encoded(clean(mail.subject, 400))),
         ("Date", format_datetime(datetime.fromtimestamp(mail.date, UTC))),
         ("Message-ID", mail.message_id),
@@ -110,7 +99,7 @@ def header_lines(mail: Mail) -> list[tuple[str, str]]:
 
 
 def _identifiers(written: str) -> str:
-    return "\r\n ".join(one for one in written.split()[:20] if _IDENTIFIER.fullmatch(one))
+    return _NEXT.join(one for one in written.split()[:20] if _IDENTIFIER.fullmatch(one))
 
 
 def check(written: bytes, meant: list[tuple[str, str]]) -> None:
@@ -127,7 +116,7 @@ def encoded(text: str) -> str:
     """A header's text, folded: as it is when plain ASCII, else in RFC 2047 words."""
     if not text.isascii() or "=?" in text or any(len(word) > _FOLD for word in text.split()):
         return _encoded_words(text)
-    return "\r\n ".join(textwrap.wrap(text, _FOLD, break_on_hyphens=False))
+    return _NEXT.join(textwrap.wrap(text, _FOLD, break_on_hyphens=False))
 
 
 def _encoded_words(text: str) -> str:
@@ -140,21 +129,38 @@ def _encoded_words(text: str) -> str:
             piece = b""
         piece += more
     words.append(piece)
-    return "\r\n ".join(f"=?utf-8?b?{base64.b64encode(word).decode()}?=" for word in words)
+    return _NEXT.join(f"=?utf-8?b?{base64.b64encode(word).decode()}?=" for word in words)
+
+
+def field_of(name: str, text: str, kind: str = "") -> str:
+    """A whole field inside a report, `name: kind; text`, folded; "" when there is no text."""
+    text = encoded(clean(text, 400))
+    head = f"{name}: {kind};" if kind else f"{name}:"
+    fits = len(head) + len(text.partition("\r\n")[0]) < _LONGEST
+    return f"{head}{' ' if fits else _NEXT}{text}\r\n" if text else ""
 
 
 def mailbox(written: str) -> str:
     """`Name <address>` or an address, safe in a header. Raises ValueError on anything else."""
+    name, address = _mailbox(written)
+    if not name:
+        return address
+    if PLAIN.fullmatch(name):
+        return f'"{name}" <{address}>'
+    return f"{encoded(name)}{_NEXT}<{address}>"
+
+
+def address(written: str) -> str:
+    """The address alone. Raises ValueError like `mailbox`: both read the same in it."""
+    return _mailbox(written)[1]
+
+
+def _mailbox(written: str) -> tuple[str, str]:
     match = _MAILBOX.fullmatch(written)
     address = (match["inside"] or match["alone"]) if match else ""
     if not match or not ADDRESS.fullmatch(address):
         raise ValueError(f"{written!r} is no mail address")
-    name = clean((match["name"] or "").strip().strip('"'))
-    if not name:
-        return address
-    if _PLAIN.fullmatch(name):
-        return f'"{name}" <{address}>'
-    return f"{encoded(name)}\r\n <{address}>"
+    return clean((match["name"] or "").strip().strip('"')), address
 
 
 def self_test() -> list[str]:
@@ -173,6 +179,9 @@ def _survives(vector: str) -> bool:
         "Fax <fax@example.com>", ("a@example.com",), vector, vector, "<1@example.com>", 0.0, vector,
         headers={"X-Test": vector, "References": vector},
         attachments=(Attachment(vector, vector, b"", vector), Attachment(vector, vector, b"")),
+        report=Report(
+            "delivery-status", field_of("X-Test", vector, "x"), field_of("Subject", vector)
+        ),
     )  # fmt: skip
     file = io.BytesIO()
     try:
@@ -183,78 +192,5 @@ def _survives(vector: str) -> bool:
     names = ["From", "To", "Subject", "Date", "Message-ID", "X-Test", "MIME-Version"]
     strangers = {name for part in message.walk() for name in part} - {*names, *_OF_PART}
     longest = max(map(len, file.getvalue().split(b"\r\n")))
-    return message.keys() == [*names, "Content-Type"] and not strangers and longest <= 998
-
-
-# Body: mixed( alternative( text, related( html, inline… ) ), attachment… )
-
-
-def _write_body(mail: Mail, out: BinaryIO) -> None:
-    inline = [partial(_write_file, one) for one in mail.attachments if one.content_id]
-    listed = [partial(_write_file, one) for one in mail.attachments if not one.content_id]
-    body = partial(_write_text, mail.text, "plain")
-    if mail.html:
-        html = partial(_write_text, mail.html, "html")
-        shown = partial(_write_parts, [html, *inline], "related") if inline else html
-        body = partial(_write_parts, [body, shown], "alternative")
-    if listed:
-        body = partial(_write_parts, [body, *listed], "mixed")
-    body(out)
-
-
-def _write_parts(parts: Sequence[Callable[[BinaryIO], None]], kind: str, out: BinaryIO) -> None:
-    boundary = secrets.token_hex(16)
-    out.write(f'Content-Type: multipart/{kind};\r\n boundary="{boundary}"\r\n\r\n'.encode())
-    for part in parts:
-        out.write(f"--{boundary}\r\n".encode())
-        part(out)
-    out.write(f"--{boundary}--\r\n".encode())
-
-
-def _write_text(text: str, kind: str, out: BinaryIO) -> None:
-    out.write(f"Content-Type: text/{kind}; charset=utf-8\r\n".encode())
-    out.write(b"Content-Transfer-Encoding: base64\r\n\r\n")
-    lines = "\r\n".join(text.splitlines()) + "\r\n"
-    _write_base64([lines.encode("utf-8", "replace")], out)
-
-
-def _write_file(attachment: Attachment, out: BinaryIO) -> None:
-    kind = attachment.kind if _KIND.fullmatch(attachment.kind) else "application/octet-stream"
-    how = "inline" if attachment.content_id else "attachment"
-    head = [f"Content-Type: {kind}", f"Content-Disposition: {how}{_file_name(attachment.name)}"]
-    if attachment.content_id:
-        head.append(f"Content-ID: <{quote(clean(attachment.content_id, 80), safe='@')}>")
-    head.append("Content-Transfer-Encoding: base64")
-    out.write(("\r\n".join(head) + "\r\n\r\n").encode("ascii"))
-    _write_base64(_blocks(attachment.source), out)
-
-
-def _file_name(written: str) -> str:
-    """The parameter of Content-Disposition, a long one in pieces (RFC 2231 §3)."""
-    name = clean(written, 100) or "document"
-    if _PLAIN.fullmatch(name):
-        return f';\r\n filename="{name}"'
-    pieces = [""]
-    for character in name:
-        more = quote(character, safe="")
-        pieces = [*pieces, more] if len(pieces[-1]) > 50 else [*pieces[:-1], pieces[-1] + more]
-    if len(pieces) == 1:
-        return f";\r\n filename*=utf-8''{pieces[0]}"
-    first, *others = pieces
-    more = "".join(f";\r\n filename*{i}*={piece}" for i, piece in enumerate(others, 1))
-    return f";\r\n filename*0*=utf-8''{first}{more}"
-
-
-def _blocks(source: Path | bytes) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield source
-        return
-    with source.open("rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
-
-
-def _write_base64(blocks: Iterable[bytes], out: BinaryIO) -> None:
-    for block in blocks:
-        text = base64.b64encode(block)
-        out.writelines(text[at : at + 76] + b"\r\n" for at in range(0, len(text), 76))
+    exact = message.keys() == [*names, "Content-Type"] and len(message.get_payload()) == 3
+    return exact and not strangers and longest <= 998

@@ -1,6 +1,7 @@
 """Notices: what the gateway tells people about a fax, in plain words. Never the fax itself.
 
-One mail for each fax and event, with a Message-ID made from both: a repeat is recognisable.
+One mail for each fax and event, with a Message-ID made from both: a repeat is recognisable. What
+machines read in it is `report`'s.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from email.utils import parseaddr
 from pathlib import Path
 
 from gateway.errors import Cause
-from gateway.mail import sheet
+from gateway.mail import report, sheet
 from gateway.mail.compose import Attachment, Mail
 from gateway.mail.headers import clean
 from gateway.mail.sheet import Sheet
 from gateway.model import Direction, Fax, State
+from gateway.wishes import wishes_of
 
 _GREEN, _AMBER, _RED = "#1a7f37", "#b35900", "#c62828"
-_MAYBE_SENT = frozenset({State.PREPARED, State.SUBMITTED})  # an upload may have begun
 _OURS = frozenset({Cause.MEDIA, Cause.DOCUMENT, Cause.CONVERSION, Cause.LIMIT})
 _ASK = "Please ask your administrator, and give the fax id below."
 _WORDS = {  # what happened, and what to do; the provider's own words are a detail
@@ -41,13 +42,28 @@ _WORDS = {  # what happened, and what to do; the provider's own words are a deta
 }
 
 
+def news(
+    fax: Fax, mail_from: str, now: float, thumbnail: Path | None, *, admin: bool = True
+) -> list[Mail]:
+    """All that is to be told about a fax that ended or is held, as its sender wished."""
+    kinds = report.kinds(fax)
+    if not kinds:
+        return []
+    mail = held(fax, mail_from, now, thumbnail, admin=admin)
+    mails = {"delivery-status": mail, "disposition-notification": _receipt(fax, mail)}
+    return [mails[kind] for kind in kinds]
+
+
 def result(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail:
     """The answer to the sender about a fax that ended."""
     number = nicely(fax.number)
-    if fax.state is not State.DELIVERED:
+    if not number:  # a mailbox took the mail, and nothing in it says where to
+        title = subject = "Your mail was not faxed"
+        say, color = [f"{title}: {_sentence(fax.reason)}"], _RED
+    elif fax.state is not State.DELIVERED:
         title = subject = f"Fax to {number} FAILED"
         say, color = [f"Your fax to {number} was not delivered.", *_why(fax)], _RED
-    elif 0 < fax.result_pages < fax.pages:
+    elif report.in_part(fax):
         confirmed = f"{fax.result_pages} of {_pages(fax.pages)}"
         title = f"Fax to {number} delivered in part"
         subject = f"{title} ({confirmed})"
@@ -69,7 +85,7 @@ def held(
     number = nicely(fax.number)
     title = f"Fax to {number} is on hold"
     say = [f"Your fax to {number} waits for a person to look at it. It has not been sent."]
-    if fax.state in _MAYBE_SENT:
+    if fax.state in report.MAYBE_SENT:
         title = f"Fax to {number}: it is not known whether it was sent"
         say = [
             f"It is not known whether your fax to {number} was sent. It may have been sent.",
@@ -101,6 +117,16 @@ def alarm(fax: Fax, mail_from: str, admin: str, now: float, what: str) -> Mail:
     )
 
 
+def _receipt(fax: Fax, mail: Mail) -> Mail:
+    """The same told in the form that the mail asked for (RFC 8098)."""
+    domain = _domain(mail.sender)
+    return replace(
+        mail,
+        message_id=f"<{fax.id}.{fax.state}.mdn@{domain}>",
+        report=report.disposition(fax, domain),
+    )
+
+
 def nicely(number: str) -> str:
     """A North American number in groups as people write it; others as they are."""
     if number.startswith("+1") and len(number) == 12:
@@ -114,7 +140,9 @@ def _answer(  # noqa: PLR0913, PLR0917 - the parts of an answer, each of them on
     """The sender's own words come back: with ten faxes a day, nobody knows numbers by heart."""
     subject = f"{subject}: {fax.subject}" if fax.subject else subject
     shown = replace(shown, left_out=[clean(one) for one in fax.skipped.splitlines() if one])
-    return _mail(fax, mail_from, now, subject, replace(shown, picture=_picture(fax, thumbnail)))
+    mail = _mail(fax, mail_from, now, subject, replace(shown, picture=_picture(fax, thumbnail)))
+    told = report.delivery(fax, _domain(mail_from))
+    return replace(mail, to=report.hearers(fax), report=told)
 
 
 def _mail(fax: Fax, mail_from: str, now: float, subject: str, shown: Sheet) -> Mail:
@@ -122,7 +150,7 @@ def _mail(fax: Fax, mail_from: str, now: float, subject: str, shown: Sheet) -> M
     event = "held" if fax.held and not ended else fax.state
     return Mail(
         sender=mail_from,
-        to=(fax.sender,) if fax.sender else (),
+        to=(),
         subject=subject,
         text=sheet.text(shown),
         html=sheet.html(shown),
@@ -149,14 +177,15 @@ def _facts(fax: Fax) -> list[tuple[str, str]]:
     inbound = fax.direction is Direction.INBOUND
     ended = fax.state in (State.DELIVERED, State.FAILED)
     facts = [
-        ("From" if inbound else "To", nicely(fax.number)),
+        ("From" if inbound else "To", nicely(fax.number) or clean(fax.recipient)),
         ("Your subject", clean(fax.subject)),
+        ("Your reference", clean(wishes_of(fax.wishes).ref)),
         ("Pages", _confirmed(fax)),
         ("Time on the line", _minutes(fax.duration) if fax.duration else ""),
         ("Calls", str(fax.calls or "")),
         ("Announced" if inbound else "Handed in", _when(fax.created_at)),
         ("Ended", _when(fax.since) if ended else ""),
-        ("Details", clean(fax.reason, 300) if fax.cause in _WORDS else ""),
+        ("Details", clean(fax.reason, 300) if fax.cause in _WORDS and fax.number else ""),
         ("Fax id", fax.id),
         ("At the provider", clean(fax.provider_id)),
     ]

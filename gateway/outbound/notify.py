@@ -1,4 +1,4 @@
-"""DELIVERED, FAILED → CLOSED: tell the sender what became of the fax."""
+"""DELIVERED, FAILED → CLOSED: tell what became of the fax, to those who want to hear of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from email.utils import parseaddr
 
 import structlog
 
-from gateway.errors import PermanentError
-from gateway.mail import notice
+from gateway.mail import notice, report
 from gateway.mail.post import Post
+from gateway.mail.smarthost import Refused
 from gateway.model import Fax
 from gateway.spool import Kind, Spool
 
@@ -29,20 +29,32 @@ class Notify:
     clock: Callable[[], float] = time.time
 
     async def __call__(self, fax: Fax) -> Fax:
-        if not fax.sender:
-            return fax.closed()
         thumbnail = self.spool.path(fax.id, Kind.THUMBNAIL)
-        mail = notice.result(fax, self.mail_from, self.clock(), thumbnail)
-        try:
-            await self.post.send(mail, (fax.sender,))
-        except (PermanentError, ValueError) as error:  # no such mailbox: nobody is left to tell
-            return await self._nobody(fax, error)
-        log.info("notice_sent", state=str(fax.state))
-        return fax.closed()
+        mails = notice.news(fax, self.mail_from, self.clock(), thumbnail)
+        if not mails:
+            return _closed(fax, report.silence(fax))
+        refused = await self.post.tell(mails)
+        if len(refused) < sum(len(mail.to) for mail in mails):
+            log.info("notice_sent", state=str(fax.state))
+            return _closed(fax, _why(fax, refused))
+        return await self._nobody(fax, _why(fax, refused))
 
-    async def _nobody(self, fax: Fax, error: Exception) -> Fax:
-        why = f"the sender could not be told: {error}"
+    async def _nobody(self, fax: Fax, why: str) -> Fax:
+        """No such mailbox: the administrator is left to tell."""
         if self.admin:
             alarm = notice.alarm(fax, self.mail_from, self.admin, self.clock(), why)
             await self.post.send(alarm, (parseaddr(self.admin)[1],))
-        return fax.closed(f"{fax.reason}; {why}" if fax.reason else why)
+        return _closed(fax, why)
+
+
+def _why(fax: Fax, refused: list[Refused]) -> str:
+    said = {one.recipient: one.said for one in refused}  # of several mails, one is enough
+    return "; ".join(
+        f"{'the sender' if to == fax.sender else to} could not be told: {words}"
+        for to, words in said.items()
+    )
+
+
+def _closed(fax: Fax, why: str) -> Fax:
+    """With a line in its history when somebody was not told."""
+    return fax.closed("; ".join(filter(None, (fax.reason, why))) if why else "")

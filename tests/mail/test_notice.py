@@ -13,6 +13,7 @@ from gateway.errors import Cause
 from gateway.mail import notice
 from gateway.mail.compose import header_lines, write
 from gateway.model import Fax, State
+from gateway.wishes import Wishes
 from tests.make import outbound
 
 FROM = "Fax Gateway <fax@fax.local>"
@@ -120,6 +121,30 @@ def test_nobody_is_promised_an_administrator_who_is_not_there() -> None:
     fax = outbound(State.PREPARED, held="stuck")
     assert "has been told" in notice.held(fax, FROM, NOW, None).text
     assert "Please tell your admin" in notice.held(fax, FROM, NOW, None, admin=False).text
+
+
+def test_a_mail_in_which_no_number_was_found() -> None:
+    """A mailbox takes every mail: only then is it seen that nothing says where to fax it."""
+    fax = outbound(
+        State.FAILED, number="", recipient="fax@fax.local", cause="number",
+        reason="no fax number in its subject; write for instance [fax to=+14155550100]",
+    )  # fmt: skip
+    mail = notice.result(fax, FROM, NOW, None)
+    assert mail.subject == "Your mail was not faxed: Contract"
+    say = "Your mail was not faxed: No fax number in its subject; write for instance [fax to="
+    assert mail.text.startswith(say)
+    assert mail.text.lower().count("no fax number in its subject") == 1
+    assert "No fax machine answers" not in mail.text
+    assert re.search(r"^To: +fax@fax\.local$", mail.text, re.MULTILINE)
+    assert "#c62828" in mail.html
+
+
+def test_the_senders_own_reference_comes_back() -> None:
+    fax = delivered(wishes=Wishes(ref="4711/<b>").text())
+    for mail in (notice.result(fax, FROM, NOW, None), notice.held(fax, FROM, NOW, None)):
+        assert re.search(r"^Your reference: +4711/<b>$", mail.text, re.MULTILINE)
+        assert "4711/&lt;b&gt;" in mail.html
+    assert "reference" not in notice.result(delivered(), FROM, NOW, None).text
 
 
 def test_the_same_trouble_is_the_same_mail() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
+from aiosmtpd.smtp import Envelope
 
 from gateway.demo.mailbox import Mailbox, Trouble
 from gateway.errors import TransientError
@@ -13,6 +15,7 @@ from gateway.mail.smarthost import Relay, Smarthost
 from gateway.model import Fax, State
 from gateway.outbound.notify import Notify
 from gateway.spool import Spool
+from gateway.wishes import Wishes
 from tests.conftest import Clock
 from tests.make import SENDER, outbound
 
@@ -78,9 +81,100 @@ async def test_no_such_mailbox(
     assert [got.recipients[0] for got in mailbox.mails] == told
 
 
-async def test_nobody_to_tell(mailbox: Mailbox, spool: Spool, clock: Clock) -> None:
-    assert (await room(mailbox, spool, clock)(done(sender=""))).state is State.CLOSED
+@pytest.mark.parametrize(
+    ("state", "facts", "wishes", "why"),
+    [
+        (State.DELIVERED, {"sender": ""}, Wishes(), ": the mail had no sender"),
+        (State.FAILED, {}, Wishes(dsn="NEVER"), ", as the sender wished: NOTIFY=NEVER"),
+        (State.DELIVERED, {}, Wishes(dsn="FAILURE"), ", as the sender wished: NOTIFY=FAILURE"),
+        (State.DELIVERED, {}, Wishes(notify="fail"), ", as the sender wished: notify=fail"),
+    ],
+)
+async def test_nobody_is_told_and_its_history_says_so(
+    mailbox: Mailbox, spool: Spool, clock: Clock,
+    state: State, facts: dict[str, str], wishes: Wishes, why: str,
+) -> None:  # fmt: skip
+    fax = done(state, wishes=wishes.text(), reason="busy", **facts)
+    after = await room(mailbox, spool, clock)(fax)
+    assert (after.state, after.reason) == (
+        State.CLOSED,
+        f"busy; nobody is told{why}",
+    )
     assert not mailbox.mails
+
+
+BOTH = Wishes(dsn="SUCCESS,FAILURE", mdn=SENDER).text()
+
+
+def kinds(mailbox: Mailbox) -> list[object]:
+    """The report of each mail that arrived, in order."""
+    return [got.mail.get_param("report-type") for got in mailbox.mails]
+
+
+@dataclass
+class TiredAfterOne(Mailbox):
+    """Takes a mail, says later to the next, and takes what comes then."""
+
+    async def _take(self, envelope: Envelope) -> None:
+        await super()._take(envelope)
+        self.trouble = Trouble(times=int(len(self.mails) == 1), reply="451 4.3.0 later")
+
+
+async def test_both_reports_once_each(spool: Spool, clock: Clock) -> None:
+    """RFC 3461 and RFC 8098 were both asked: the second is not taken, the first not repeated."""
+    mailbox = TiredAfterOne()
+    await mailbox.start()
+    notify, fax = room(mailbox, spool, clock), done(wishes=BOTH)
+    with pytest.raises(TransientError):
+        await notify(fax)
+    assert kinds(mailbox) == ["delivery-status"]
+    assert (await notify(fax)).state is State.CLOSED
+    assert kinds(mailbox) == ["delivery-status", "disposition-notification"]
+    await mailbox.stop()
+
+
+async def test_a_crash_between_two_reports_repeats_a_recognisable_copy(
+    mailbox: Mailbox, spool: Spool, clock: Clock
+) -> None:
+    fax = done(wishes=BOTH)
+    await room(mailbox, spool, clock)(fax)  # its outcome was never saved
+    assert (await room(mailbox, spool, clock)(fax)).state is State.CLOSED
+    assert kinds(mailbox) == ["delivery-status", "disposition-notification"] * 2
+    assert len({got.mail["Message-ID"] for got in mailbox.mails}) == 2
+
+
+async def test_others_hear_instead_of_the_sender(
+    mailbox: Mailbox, spool: Spool, clock: Clock
+) -> None:
+    tell = Wishes(tell="bob@example.com, eve@example.com").text()
+    mailbox.refuse_rcpt = {"bob@example.com": "550 5.1.1 no such mailbox"}
+    after = await room(mailbox, spool, clock)(done(sender="copier@nowhere.example", wishes=tell))
+    assert [got.recipients for got in mailbox.mails] == [("eve@example.com",)]
+    assert "bob@example.com could not be told: " in after.reason
+    assert after.state is State.CLOSED
+
+
+async def test_who_has_heard_is_not_told_again(
+    mailbox: Mailbox, spool: Spool, clock: Clock
+) -> None:
+    notify = room(mailbox, spool, clock)
+    fax = done(wishes=Wishes(tell="bob@example.com,eve@example.com").text())
+    mailbox.refuse_rcpt = {"bob@example.com": "452 4.2.2 mailbox full"}
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            await notify(fax)
+    mailbox.refuse_rcpt = {}
+    assert (await notify(fax)).state is State.CLOSED
+    assert [got.recipients for got in mailbox.mails] == [("eve@example.com",), ("bob@example.com",)]
+
+
+async def test_nobody_of_them_is_there(mailbox: Mailbox, spool: Spool, clock: Clock) -> None:
+    names = ["bob@example.com", "eve@example.com"]
+    mailbox.refuse_rcpt = dict.fromkeys(names, "550 5.1.1 no such mailbox")
+    await room(mailbox, spool, clock)(done(wishes=Wishes(tell=",".join(names)).text()))
+    (got,) = mailbox.mails
+    assert got.recipients == (ADMIN,)
+    assert all(f"{name} could not be told" in got.text().lower() for name in names)
 
 
 async def test_no_relay(mailbox: Mailbox, spool: Spool, clock: Clock) -> None:
