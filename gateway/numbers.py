@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import lru_cache
-from typing import NewType
+from typing import ClassVar, NewType, Self
 
 import phonenumbers
 from phonenumbers import (
@@ -27,24 +26,50 @@ E164 = NewType("E164", str)
 """A number in international form, `+` and digits. Only `DialPlan.number` makes one."""
 
 
-class Refusal(StrEnum):
-    """Why a recipient is not faxed: the value is the SMTP reply, `event` names it in the log."""
+class Refusal(str):
+    """Why a recipient is not faxed: the SMTP reply itself; `event` names it in the log."""
 
-    BAD_NUMBER = "501 5.1.3 Bad number syntax"
-    COMMENT = "553 5.1.3 Brackets, comments and spaces are never dialled: write +14155550100@"
-    NO_NUMBER = "550 5.1.1 Not a valid fax number"
-    TOLL_DENIED = "550 5.7.1 Destination not permitted"
-    RELAY_TRY = "554 5.7.1 Relay access denied"
+    __slots__ = ("event",)
+    event: str
+
+    BAD_NUMBER: ClassVar[Refusal]
+    COMMENT: ClassVar[Refusal]
+    NO_NUMBER: ClassVar[Refusal]
+    TOLL_DENIED: ClassVar[Refusal]
+    RELAY_TRY: ClassVar[Refusal]
+
+    def __new__(cls, reply: str, event: str) -> Self:
+        refusal = super().__new__(cls, reply)
+        refusal.event = event
+        return refusal
 
     @property
-    def event(self) -> str:
-        return self.name.lower()
+    def reply(self) -> str:
+        return str(self)
 
 
-FORMS: tuple[re.Pattern[str], ...] = (
-    re.compile(r"(?P<number>\+?[0-9](?:[-.]?[0-9])*)"),  # 1-206-555-1234, +1.206.555.1234
+Refusal.BAD_NUMBER = Refusal("501 5.1.3 Bad number syntax", "bad_number")
+Refusal.COMMENT = Refusal(
+    "553 5.1.3 Brackets, comments and spaces are never dialled: write +14155550100@", "comment"
 )
-"""Ways to write a number before the @, each with a group `number`. `-` and `.` are separators."""
+Refusal.NO_NUMBER = Refusal("550 5.1.1 Not a valid fax number", "no_number")
+Refusal.TOLL_DENIED = Refusal("550 5.7.1 Destination not permitted", "toll_denied")
+Refusal.RELAY_TRY = Refusal("554 5.7.1 Relay access denied", "relay_try")
+
+
+LONGEST_WRITTEN = 64  # characters; a number has 15 digits and a few separators
+_WRITTEN = re.compile(r"\+?[0-9](?:[-.]?[0-9])*")  # 1-206-555-1234, +1.206.555.1234
+
+
+def plain(written: str) -> str:
+    """A written number without its separators `-` and `.`; "" = it is none.
+
+    The only reader of numbers: addresses, options, aliases and the dial plan all ask here.
+    """
+    if len(written) > LONGEST_WRITTEN or not _WRITTEN.fullmatch(written):
+        return ""
+    return re.sub(r"[-.]", "", written)
+
 
 LONGEST_LOCAL_PART = 64  # RFC 5321 §4.5.3.1.1
 _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
@@ -72,8 +97,8 @@ class DialPlan:
 
 @lru_cache(maxsize=4096)  # people fax the same few numbers again and again
 def _dialled(written: str, home: str, allowed: frozenset[str]) -> E164 | Refusal:
-    digits = re.sub(r"[-.]", "", written)
-    if not re.fullmatch(r"\+?[0-9]+", digits):
+    digits = plain(written)
+    if not digits:
         return Refusal.BAD_NUMBER
     if _is_short(digits, home):
         return Refusal.TOLL_DENIED
@@ -165,9 +190,7 @@ def recipient(address: str, domains: Collection[str], plan: DialPlan) -> E164 | 
         return Refusal.RELAY_TRY
     if len(local) > LONGEST_LOCAL_PART:
         return Refusal.BAD_NUMBER
-    forms = (form.fullmatch(local) for form in FORMS)
-    written = next((match["number"] for match in forms if match), "")
-    return plan.number(written) if written else Refusal.BAD_NUMBER
+    return plan.number(local)
 
 
 def masked(number: str) -> str:

@@ -272,7 +272,7 @@ ADDRESS = st.one_of(
 def test_any_text_has_an_answer(address: str) -> None:
     number = recipient(address, DOMAINS, US)
     if isinstance(number, Refusal):
-        assert number.value[:3] in {"501", "550", "553", "554"}
+        assert number.reply[:3] in {"501", "550", "553", "554"}
         return
     local, _, domain = address.partition("@")
     assert domain.lower() in DOMAINS

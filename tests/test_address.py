@@ -1,0 +1,360 @@
+"""Addresses: every form of M2 names its number whole, everything else is refused in exact words."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.address import (
+    LONGEST_HEADER,
+    MOST_ADDRESSES,
+    TOO_MANY,
+    Destination,
+    Kind,
+    destination,
+    header_addresses,
+    header_destinations,
+    plus_number,
+)
+from gateway.numbers import Refusal
+
+DOMAINS = ("fax.local", "fax.example.com", "1.fax.local")
+ALIASES = {
+    "front-desk": ["+14155550100"],
+    "board": ["1-415-555-0101", "+14155550102"],
+    "broken": ["415 555 0100"],
+    "empty": [],
+    "fax": ["+19005550100"],
+    "14155550100": ["+19005550100"],
+}
+
+BAD_NUMBER = "501 5.1.3 Bad number syntax"
+COMMENT = "553 5.1.3 Brackets, comments and spaces are never dialled: write +14155550100@"
+NO_NUMBER = "550 5.1.1 Not a valid fax number"
+RELAY_TRY = "554 5.7.1 Relay access denied"
+KNOWN = "known here: at=, body=, cover=, dup=, notify=, prio=, ref="
+
+
+def to(*numbers: str, subaddress: str = "", alias: str = "", **options: str) -> Destination:
+    return Destination(Kind.NUMBER, numbers, subaddress, tuple(options.items()), alias)
+
+
+@pytest.mark.parametrize(
+    ("local", "outcome"),
+    [
+        ("14155550100", to("14155550100")),
+        ("+14155550100", to("+14155550100")),
+        ("1-415-555-0100", to("14155550100")),
+        ("+1.415.555.0100", to("+14155550100")),
+        ("911", to("911")),  # read; the dial plan denies it
+        # RFC 3192 §2: FAX=, in any case, in slashes or not
+        ("FAX=+14155550100", to("+14155550100")),
+        ("fax=+1-415-555-0100", to("+14155550100")),
+        ("/FAX=+14155550100/", to("+14155550100")),
+        ("/Fax=+14155550100", to("+14155550100")),
+        ("FAX=0454771459", to("0454771459")),  # copiers leave the plus out
+        ("FAX=+14155550100/T33S=77", to("+14155550100", subaddress="77")),
+        ("/fax=+14155550100/t33s=*12#34/", to("+14155550100", subaddress="*12#34")),
+        ("FAX=+14155550100/T33S=77/ref=4711", to("+14155550100", subaddress="77", ref="4711")),
+        ("14155550100/T33S=77", to("14155550100", subaddress="77")),
+        # T33S is never dialled, and nothing else rides along
+        ("FAX=+14155550100T33S=77", BAD_NUMBER),
+        ("FAX=+14155550100/T33S=", BAD_NUMBER),
+        ("FAX=+14155550100/T33S=7a", BAD_NUMBER),
+        ("FAX=+14155550100/T33S=123456789012345678901", BAD_NUMBER),
+        ("FAX=+14155550100/T33S=1/T33S=2", BAD_NUMBER),
+        ("FAX=+14155550100/22", BAD_NUMBER),
+        ("FAX=+14155550100//", BAD_NUMBER),
+        ("//FAX=+14155550100", BAD_NUMBER),
+        ("FAX=", BAD_NUMBER),
+        ("FAX=fax", BAD_NUMBER),
+        ("FAX=front-desk", BAD_NUMBER),
+        ("FAX=FAX=+14155550100", BAD_NUMBER),
+        ("VOICE=+14155550100", BAD_NUMBER),
+        ("FAX=#001", BAD_NUMBER),
+        ("FAX=+14155550100/ISUB=1", f"550 5.5.4 Option ISUB: not known; {KNOWN}"),
+        # MS-OXCMAIL §2.1.3.1.8
+        ("IMCEAFAX-+2B14155550100", to("+14155550100")),
+        ("imceafax-+2b14155550100", to("+14155550100")),
+        ("IMCEAFAX-14155550100", to("14155550100")),
+        ("IMCEAFAX-1-415-555-0100", to("14155550100")),
+        ("IMCEAFAX-1+2E415+2E555.0100", to("14155550100")),
+        ("IMCEAFAX-+2B1+20+28206+29+20936-7329", to("+12069367329")),
+        ("IMCEAFAX-+2B1+28206+299367329", to("+12069367329")),
+        ("IMCEAFAX-+28206+29+20936-7329", to("2069367329")),
+        ("IMCEAFAX-Ann+20Smith+40+2B1+20+28206+29+20936-7329", to("+12069367329")),
+        ("IMCEAFAX-M+C3+BCller_Sales+40+2B12069367329", to("+12069367329")),
+        ("IMCEAFAX-+2B12069367329_cover=none", to("+12069367329", cover="none")),
+        ("IMCEAFAX-+2B12069367329_at+3D18+3A00", to("+12069367329", at="18:00")),
+        ("IMCEAFAX-+2B44+20+280+2920+207946+200958", to("+4402079460958")),  # every digit
+        # two numbers, or one with something left over
+        ("IMCEAFAX-936-7329+20+7C+20+2B1+20+28206+29+20936-7329", BAD_NUMBER),
+        ("IMCEAFAX-936-7329+40+2B12069367329", BAD_NUMBER),
+        ("IMCEAFAX-Ann+40Bob+40+2B12069367329", BAD_NUMBER),
+        ("IMCEAFAX-+2B12069367329+20x22", BAD_NUMBER),
+        ("IMCEAFAX-+2B12069367329+2C22", BAD_NUMBER),
+        ("IMCEAFAX-+28comment+29+2B12069367329", BAD_NUMBER),
+        ("IMCEAFAX-+28+28206+29+299367329", BAD_NUMBER),
+        ("IMCEAFAX-+2B1+28206", BAD_NUMBER),
+        ("IMCEAFAX-+2B1206+299367329", BAD_NUMBER),
+        ("IMCEAFAX-+2B1206++209367329", BAD_NUMBER),
+        ("IMCEAFAX-+2B1206+20+209367329", BAD_NUMBER),
+        ("IMCEAFAX-+12069367329", BAD_NUMBER),  # +12 is a byte, not a country
+        ("IMCEAFAX-+2B1206+009367329", BAD_NUMBER),
+        ("IMCEAFAX-front-desk", BAD_NUMBER),
+        ("IMCEAFAX-", BAD_NUMBER),
+        ("IMCEAEX-_o=x_cn=ann", BAD_NUMBER),
+        # aliases
+        ("front-desk", to("+14155550100", alias="front-desk")),
+        ("Front-Desk", to("+14155550100", alias="front-desk")),
+        ("board", to("14155550101", "+14155550102", alias="board")),
+        ("board/cover=none", to("14155550101", "+14155550102", alias="board", cover="none")),
+        ("broken", NO_NUMBER),
+        ("empty", NO_NUMBER),
+        ("nobody", BAD_NUMBER),
+        # options
+        ("14155550100/cover=none/ref=4711", to("14155550100", cover="none", ref="4711")),
+        ("14155550100/Cover=None", to("14155550100", Cover="None")),
+        ("14155550100/at=18.00", to("14155550100", at="18.00")),
+        ("14155550100/cover", BAD_NUMBER),
+        ("14155550100/", BAD_NUMBER),
+        ("14155550100//cover=none", BAD_NUMBER),
+        ("/cover=none", BAD_NUMBER),
+        ("/14155550100", BAD_NUMBER),
+        ("14155550100/22", BAD_NUMBER),
+        ("14155550100/14155550101", BAD_NUMBER),
+        ("14155550100/colour=red", f"550 5.5.4 Option colour: not known; {KNOWN}"),
+        ("14155550100/to=+19005550100", f"550 5.5.4 Option to: not known; {KNOWN}"),
+        ("14155550100/ref=1/REF=2", f"550 5.5.4 Option REF: given twice; {KNOWN}"),
+        ("14155550100/cover=none/body=page", f"550 5.5.4 Option body: given twice; {KNOWN}"),
+        ("board/colour=red", f"550 5.5.4 Option colour: not known; {KNOWN}"),
+        # the words of our own
+        ("fax", Destination(Kind.SUBJECT)),
+        ("FAX", Destination(Kind.SUBJECT)),
+        ("fax/cover=none", Destination(Kind.SUBJECT, options=(("cover", "none"),))),
+        ("fax/T33S=1", BAD_NUMBER),
+        ("fax+14155550100", BAD_NUMBER),
+        ("postmaster", Destination(Kind.POSTMASTER)),
+        ("PostMaster", Destination(Kind.POSTMASTER)),
+        ("postmaster/cover=none", BAD_NUMBER),
+        # A17
+        ("1--4155550100", BAD_NUMBER),
+        ("1-.4155550100", BAD_NUMBER),
+        ("-14155550100", BAD_NUMBER),
+        ("14155550100.", BAD_NUMBER),
+        ("+-14155550100", BAD_NUMBER),
+        ("1_415_555_0100", BAD_NUMBER),
+        ("14155550100,,22", BAD_NUMBER),
+        ("14155550100;22", BAD_NUMBER),
+        ("14155550100p22", BAD_NUMBER),
+        ("14155550100x22", BAD_NUMBER),
+        ("14155550100ext.22", BAD_NUMBER),
+        ("*6714155550100", BAD_NUMBER),
+        ("14155550100#", BAD_NUMBER),
+        ("14155550100^NOCOVER", BAD_NUMBER),
+        ("1415555010\u0660", BAD_NUMBER),
+        ("１４１５５５５０１００", BAD_NUMBER),
+        ("front\u2011desk", BAD_NUMBER),
+        ("0" * 65, BAD_NUMBER),
+        ("1" + "-1" * 99, BAD_NUMBER),
+        ("board/ref=" + "x" * 190, to("14155550101", "+14155550102", alias="board", ref="x" * 190)),
+        ("board/ref=" + "x" * 191, BAD_NUMBER),
+        # M3: what a mail program may take for a comment
+        ("(206) 555-1234", COMMENT),
+        ("(206)555-1234", COMMENT),
+        ("206 555-1234", COMMENT),
+        ("+14155550100(x)", COMMENT),
+        ("+14155550100\t", COMMENT),
+        ("[14155550100]", COMMENT),
+        ("[FAX:14155550100]", RELAY_TRY),
+        # A15
+        ("@relay.example:+14155550100", RELAY_TRY),
+        ("@a,@b:+14155550100", RELAY_TRY),
+        ("+14155550100%evil.example", RELAY_TRY),
+        ("evil.example!+14155550100", RELAY_TRY),
+        ('"+14155550100@evil.example"', RELAY_TRY),
+        ("+14155550100@evil.example", RELAY_TRY),
+        ('"+14155550100"', BAD_NUMBER),
+        ("", BAD_NUMBER),
+    ],
+)
+def test_a_local_part(local: str, outcome: Destination | str) -> None:
+    assert destination(f"{local}@Fax.Local", DOMAINS, ALIASES) == outcome
+
+
+@pytest.mark.parametrize(
+    ("address", "outcome"),
+    [
+        ("+14155550100@fax.example.com", to("+14155550100")),
+        ("+14155550100@FAX.EXAMPLE.COM", to("+14155550100")),
+        ("postmaster", Destination(Kind.POSTMASTER)),
+        ("POSTMASTER", Destination(Kind.POSTMASTER)),
+        ("postmaster@elsewhere.example", RELAY_TRY),
+        # name@number.fax.local
+        ("ann@14155550100.fax.local", to("14155550100")),
+        ("Ann.O'Neill+x@1-415-555-0100.FAX.local", to("14155550100")),
+        ("ann@1.415.555.0100.fax.local", to("14155550100")),
+        ("room7@14155550100.fax.example.com/", BAD_NUMBER),
+        ("room7/cover=none@14155550100.fax.local", to("14155550100", cover="none")),
+        ("room7/T33S=5@14155550100.fax.local", to("14155550100", subaddress="5")),
+        ("ann@4155550100.1.fax.local", to("4155550100")),  # the longest of our domains
+        ("fax@14155550100.fax.local", to("14155550100")),
+        ("front-desk@14155550100.fax.local", to("14155550100")),  # there it is only a name
+        ("postmaster@14155550100.fax.local", Destination(Kind.POSTMASTER)),
+        # which of two numbers?
+        ("12065550100@14155550100.fax.local", BAD_NUMBER),
+        ("fax+12065550100@14155550100.fax.local", BAD_NUMBER),
+        ("x1-206-555-0100@14155550100.fax.local", BAD_NUMBER),
+        ("22@14155550100.fax.local", BAD_NUMBER),
+        ("FAX=+12065550100@14155550100.fax.local", BAD_NUMBER),
+        ("FAX=ann@14155550100.fax.local", BAD_NUMBER),
+        ("IMCEAFAX-+2B12065550100@14155550100.fax.local", BAD_NUMBER),
+        ("@14155550100.fax.local", BAD_NUMBER),
+        ("ann b@14155550100.fax.local", COMMENT),
+        ("ann@1415(x)5550100.fax.local", COMMENT),
+        ("ann@+14155550100.fax.local", BAD_NUMBER),
+        ("ann@1--4155550100.fax.local", RELAY_TRY),
+        ("ann@1415555ABCD.fax.local", RELAY_TRY),
+        ("ann@14155550100.mail.fax.local", RELAY_TRY),
+        ("ann@14155550100fax.local", RELAY_TRY),
+        ("ann@14155550100.fax.local.evil.example", RELAY_TRY),
+        # A15
+        ("+14155550100@evil.example", RELAY_TRY),
+        ("+14155550100@xfax.local", RELAY_TRY),
+        ("+14155550100@fax.local.evil.example", RELAY_TRY),
+        ("+14155550100@[127.0.0.1]", RELAY_TRY),
+        ("+14155550100@(x)fax.local", COMMENT),
+        ("+14155550100@fax.local ", COMMENT),
+        ("+14155550100@fax.local.", BAD_NUMBER),
+        ("+14155550100@.fax.local", BAD_NUMBER),
+        ("+14155550100@fax..local", BAD_NUMBER),
+        ("+14155550100@f\u00e4x.local", BAD_NUMBER),
+        ("+14155550100@", BAD_NUMBER),
+        ("+14155550100", BAD_NUMBER),
+        ("@", BAD_NUMBER),
+        ("", BAD_NUMBER),
+    ],
+)
+def test_an_address(address: str, outcome: Destination | str) -> None:
+    assert destination(address, DOMAINS, ALIASES) == outcome
+
+
+def test_a_letter_that_only_becomes_ascii_in_lower_case_is_no_domain_of_ours() -> None:
+    assert destination("+14155550100@\u212aelvin.example", ["kelvin.example"]) == BAD_NUMBER
+
+
+def test_without_aliases_no_name_is_known() -> None:
+    assert destination("front-desk@fax.local", DOMAINS) == BAD_NUMBER
+
+
+def test_a_refusal_names_itself_for_the_log() -> None:
+    refusal = destination("14155550100/colour=red@fax.local", DOMAINS)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.event, refusal.reply) == ("bad_option", str(refusal))
+
+
+# To and Cc
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("+14155550100@fax.local", [to("+14155550100")]),
+        ("<+14155550100@fax.local>", [to("+14155550100")]),
+        ("Ann <ann@example.com>, +14155550100@fax.local", [to("+14155550100")]),
+        ("a@example.com;+14155550100@fax.local;;,", [to("+14155550100")]),
+        ('"Smith, Ann; (x)" <+14155550100@fax.local>, b@example.com', [to("+14155550100")]),
+        (r'"a\"b, <1@fax.local>" <+14155550100@fax.local>', [to("+14155550100")]),
+        ("Ann (a, b; c) <+14155550100@fax.local> (x)", [to("+14155550100")]),
+        ("=?utf-8?q?Ann=2C_=3C911=40fax.local=3E?= <+14155550100@fax.local>", [to("+14155550100")]),
+        ("+14155550100@fax.local,\r\n +14155550101@fax.local",
+         [to("+14155550100"), to("+14155550101")]),
+        ("front-desk@fax.local, fax@fax.local",
+         [to("+14155550100", alias="front-desk"), Destination(Kind.SUBJECT)]),
+        ("ann@14155550100.fax.local", [to("14155550100")]),
+        # M3, and a name is never dialled
+        ("(206) 555-1234@fax.local", [COMMENT]),
+        ('"(206) 555-1234" <+14155550100@fax.local>', [to("+14155550100")]),
+        ("206 555-1234 <+14155550100@fax.local>", [to("+14155550100")]),
+        ('"+12065551234@fax.local" <ann@example.com>', []),
+        ("+12065551234@fax.local <ann@example.com>", []),
+        ("(+12065551234@fax.local) ann@example.com", [RELAY_TRY]),
+        ("+14155550100@fax.local (Ann)", [COMMENT]),
+        ("Ann +14155550100@fax.local", [COMMENT]),
+        ("< +14155550100@fax.local>", [COMMENT]),
+        ("+14155550100(x)@fax.local", [COMMENT]),
+        ("+14155550100@(x)fax.local", [COMMENT]),
+        ("+14155550100 @ fax.local", [COMMENT]),
+        ("+1415@5550100@fax.local", [RELAY_TRY]),
+        ("+14155550100@fax.local.", [BAD_NUMBER]),
+        ("ann@1415555O100.fax.local", [RELAY_TRY]),
+        # broken, and ours: refused rather than passed over
+        ("Ann <+14155550100@fax.local", [COMMENT]),
+        ('"Ann <+14155550100@fax.local>', [COMMENT]),
+        ("(Ann <+14155550100@fax.local>", [COMMENT]),
+        ("<+14155550100@fax.local> <+14155550101@fax.local>", [RELAY_TRY]),
+        ("<+14155550100@fax.local>x", [BAD_NUMBER]),
+        ("x <y <+14155550100@fax.local>", [COMMENT]),
+        # not ours
+        ("", []),
+        ("undisclosed-recipients:;", []),
+        ("ann@example.com (Ann)", []),
+        ("ann@mail.fax.local", []),
+        ("ann@fax.local.evil.example", []),
+        ("fax.local@example.com", []),
+        ("fax.local", []),
+        ("postmaster", []),
+        (",;,", []),
+    ],
+)  # fmt: skip
+def test_to_and_cc(value: str, outcome: list[Destination | str]) -> None:
+    assert header_destinations(value, DOMAINS, ALIASES) == outcome
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("+14155550100@fax.local" + ",a@b" * (MOST_ADDRESSES - 1), [to("+14155550100")]),
+        ("+14155550100@fax.local" + ",a@b" * MOST_ADDRESSES, [TOO_MANY]),
+        ("a@b," * MOST_ADDRESSES + "c@d", []),
+        ("+14155550100@fax.local" + " " * (LONGEST_HEADER - 22), [to("+14155550100")]),
+        ("+14155550100@fax.local" + " " * (LONGEST_HEADER - 21), [TOO_MANY]),
+        (" " * LONGEST_HEADER + "a@b", []),
+    ],
+)
+def test_to_and_cc_have_bounds(value: str, outcome: list[Destination | str]) -> None:
+    assert header_destinations(value, DOMAINS) == outcome
+
+
+def test_addresses_of_a_field_stay_as_written() -> None:
+    assert header_addresses(' "A, B" <a@b>; c@d (x) ,<e@f>') == ["a@b", "c@d (x)", "e@f"]
+
+
+@pytest.mark.parametrize(
+    ("address", "outcome"),
+    [
+        ("fax+14155550100@example.com", "+14155550100"),
+        ("Fax+14155550100@Example.COM", "+14155550100"),
+        ("fax++14155550100@example.com", "+14155550100"),
+        ("fax+1-415-555-0100@example.com", "+14155550100"),
+        ("fax@example.com", None),
+        ("fax+invoices@example.com", None),
+        ("faxes+14155550100@example.com", None),
+        ("fax+14155550100@example.org", None),
+        ("fax+14155550100@fax@example.com", BAD_NUMBER),
+        ("fax+@example.com", BAD_NUMBER),
+        ("fax+++14155550100@example.com", BAD_NUMBER),
+        ("fax+14155550100x22@example.com", BAD_NUMBER),
+        ("fax+1415555O100@example.com", BAD_NUMBER),
+        ("fax+14155550100/cover=none@example.com", BAD_NUMBER),
+        ("fax+(206) 555-1234@example.com", COMMENT),
+        ("fax+14155550100 (x)@example.com", COMMENT),
+        ("fax", None),
+        ("", None),
+    ],
+)
+def test_a_number_behind_a_plus(address: str, outcome: str | None) -> None:
+    assert plus_number(address, "fax@Example.com") == outcome
+
+
+def test_a_mailbox_without_a_domain_has_no_plus() -> None:
+    assert plus_number("+14155550100", "") is None
