@@ -11,6 +11,7 @@ tried again (the kernel may have dropped the pages): the file is refused and the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -56,7 +57,7 @@ Name = tuple[str, Kind]  # of which fax, and what it is to it
 @dataclass(frozen=True, slots=True)
 class _Keep:
     part: Path | Unfinished
-    names: Callable[[], tuple[Path, ...]]
+    names: Callable[[], list[str]]  # paths; as text, since every mail comes by here
     then: Callable[[], Next] | None
 
 
@@ -99,9 +100,9 @@ class Spool:
         `finish` or `names` raise: then nothing was kept.
         """
 
-        def paths() -> tuple[Path, ...]:
+        def paths() -> list[str]:
             wanted = names() if callable(names) else names
-            return tuple(self.path(*name) for name in wanted)
+            return [f"{self._kept}/{fax}.{kind}" for fax, kind in wanted]
 
         return await self._committer(_Keep(part, paths, then))
 
@@ -167,9 +168,10 @@ def _make_durable(keep: _Keep) -> None:
     finally:
         os.close(descriptor)
     for name in others:
-        name.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)  # noqa: PTH108 - see _Keep
         os.link(path, name)
-    path.rename(first)
+    os.rename(path, first)  # noqa: PTH104
 
 
 def sync_directory(path: Path) -> None:

@@ -71,19 +71,19 @@ async def test_a_symlink_is_not_followed(spool: Spool, tmp_path: Path) -> None:
 async def test_order_of_system_calls(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsync the file, then rename, then fsync the directory (ALICE, OSDI '14)."""
     calls: list[str] = []
-    real_fsync, real_rename = os.fsync, Path.rename
+    real_fsync, real_rename = os.fsync, os.rename
 
     def fsync(descriptor: int) -> None:
         is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         calls.append("fsync directory" if is_directory else "fsync file")
         real_fsync(descriptor)
 
-    def rename(path: Path, target: Path) -> Path:
+    def rename(path: Path, target: str) -> None:
         calls.append("rename")
-        return real_rename(path, target)
+        real_rename(path, target)
 
     monkeypatch.setattr("gateway.spool.os.fsync", fsync)
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr("gateway.spool.os.rename", rename)
     await spool.keep(written(spool), [("a", Kind.MESSAGE)])
     assert calls == ["fsync file", "rename", "fsync directory"]
 

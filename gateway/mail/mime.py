@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gateway.mail import headers
 
 Data: TypeAlias = bytes | mmap.mmap
+Spans: TypeAlias = Sequence[tuple[int, int]]
+"""Where there may be dashes: from, to; in order. Nearly all of a scan in base64 has none."""
 
 HEADER_BYTES = 64 * 1024
 HEADER_LINES = 500
@@ -59,6 +61,7 @@ class _Walk:
     """Where a walk is."""
 
     data: Data
+    spans: Spans
     open: list[Container] = field(default_factory=list)
     filled: set[int] = field(default_factory=set)  # starts of containers that have parts
     parts: int = 0
@@ -77,9 +80,9 @@ def head_end(data: Data, start: int = 0) -> tuple[int, int]:
     return position, blank.end() if blank else position
 
 
-def leaves(data: Data) -> Iterator[Leaf]:
+def leaves(data: Data, spans: Spans = ()) -> Iterator[Leaf]:
     """All parts with content, in MIME order. TooComplexError: over a limit."""
-    walk = _Walk(data)
+    walk = _Walk(data, spans or ((0, len(data)),))
     start: int | None = 0
     while start is not None:
         body, current = _enter(walk, start)
@@ -136,7 +139,7 @@ def _leave(walk: _Walk, position: int) -> tuple[int, int | None]:
     """The end of what is open at `position`, and where the next part's headers begin."""
     end: int | None = None
     marks = {one.boundary + tail for one in walk.open if one.boundary for tail in (b"", b"--")}
-    for line in _DASHED.finditer(walk.data, max(0, position)):
+    for line in _dashed(walk, max(0, position)):
         walk.dashed += 1
         if walk.dashed > DASHED_LINES:
             raise TooComplexError("it has too many lines that look like boundaries")
@@ -152,6 +155,17 @@ def _leave(walk: _Walk, position: int) -> tuple[int, int | None]:
             return end, _count(walk, min(line.end() + 1, len(walk.data)))
     walk.open.clear()
     return len(walk.data) if end is None else end, None
+
+
+def _dashed(walk: _Walk, position: int) -> Iterator[re.Match[bytes]]:
+    """Lines that begin with two dashes, from `position` on."""
+    for start, stop in walk.spans:
+        if stop > position:
+            line_end = walk.data.find(b"\n", stop)
+            end = line_end if line_end >= 0 else len(walk.data)
+            # from the line end before the first dash to the end of the last dash's line
+            yield from _DASHED.finditer(walk.data, max(position, start - 1), end)
+            position = max(position, end)
 
 
 def _boundary(walk: _Walk, text: bytes) -> tuple[int, bool] | None:

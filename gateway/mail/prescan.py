@@ -7,6 +7,7 @@ stops at its limits, `headers` reads a few fields of the first block.
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
@@ -32,16 +33,15 @@ class Scan:
     auto: str = ""  # why nobody should answer it: a machine or a list wrote it
     loop: str = ""  # why it has been here before
     complex: str = ""  # why no reader should be tried with it
-    has_nul: bool = False
     subject: str = ""  # one clean line
     message_id: str = ""  # with its angle brackets
     mdn: str = ""  # the one address that wants to hear what became of it
     options: tuple[tuple[str, str], ...] = ()  # X-Fax-* fields: name in lower case, clean value
 
 
-def scan(data: mime.Data) -> Scan:
+def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
     """The facts of a whole message, given as bytes or as a memory map."""
-    too_complex = _complexity(data)
+    too_complex = _complexity(data, spans)
     try:
         end, _ = mime.head_end(data)
     except mime.TooComplexError:
@@ -54,7 +54,6 @@ def scan(data: mime.Data) -> Scan:
         loop=_loop(found),
         complex=too_complex
         or ("it has too many X-Fax fields" if len(options) > MOST_OPTIONS else ""),
-        has_nul=data.find(b"\0") >= 0,
         subject=headers.clean(headers.words(headers.first(found, "subject"))),
         message_id=message_id[0] if message_id else "",
         mdn=_mdn(found),
@@ -62,10 +61,9 @@ def scan(data: mime.Data) -> Scan:
     )
 
 
-def _complexity(data: mime.Data) -> str:
+def _complexity(data: mime.Data, spans: mime.Spans) -> str:
     try:
-        for _ in mime.leaves(data):
-            pass
+        deque(mime.leaves(data, spans), maxlen=0)
     except mime.TooComplexError as error:
         return str(error)
     return ""

@@ -45,6 +45,8 @@ class Part:
         self._most = most
         self._hash = hashlib.sha256()
         self._descriptor = -1
+        self._dashed = False  # does the block hold a dash, and where are all those that do?
+        self._dashes: list[tuple[int, int]] = []
         self._line = 0  # length of the line that the next block goes on with
 
     @property
@@ -96,11 +98,14 @@ class Part:
     def _judge(self, block: Block) -> None:
         buffer, start, stop = block.buffer, block.start, block.stop
         self.nul = self.nul or buffer.find(b"\0", start, stop) >= 0
+        self._dashed = buffer.find(b"-", start, stop) >= 0
         if not self.long_line:
             self._line = open_line(buffer, start, stop, self._line)
             self.long_line = self._line > LONGEST_LINE
 
     def _store(self, content: bytes | memoryview) -> None:
+        if self._dashed:
+            self._dashes.append((self.size, self.size + len(content)))
         self.size += len(content)
         self.too_big = self.size > self._most
         if self.too_big:
@@ -112,9 +117,9 @@ class Part:
 
     def _look(self) -> Scan:
         if self.held:
-            return scan(bytes(self.held.content()))
+            return scan(bytes(self.held.content()), self._dashes)
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as content:
-            return scan(content)
+            return scan(content, self._dashes)
 
 
 def open_line(buffer: bytearray, start: int, stop: int, begun: int) -> int:

@@ -76,7 +76,7 @@ class Reader:
                 rest = bytes(self._view[end + len(END) : self._fill])
                 self._hand_on(Block(buffer, self._start, end + 2, self._dotted, last=True))
                 return rest
-        if self._fill > len(buffer) * 3 // 4:
+        if len(buffer) - self._fill <= len(buffer) // 8:  # too little for a worthwhile read
             self._turn()
         return None
 
