@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from gateway.errors import PermanentError, TransientError, UncertainError
-from gateway.model import Attempt, Fax
+from gateway.errors import Cause, PermanentError, TransientError, UncertainError
+from gateway.model import Attempt, Ceiling, Fax
 from gateway.outbound.likeness import FAR, is_it, may_be
 from gateway.provider import Outbox, Sent, spellings
 from gateway.spool import Kind, Spool
@@ -27,6 +28,16 @@ SOONEST = 1.0  # s between two looks
 TRUSTED = 7 * 86400.0  # s: how old the proof may be that lists show faxes at work
 ABSENT_LOOKS = len(LOOKS)  # passes, not only time: a clock may jump
 PAIR_BUSY = 15.0  # s to wait while another upload between the same numbers is unknown
+FULL = 600.0  # s at most until a ceiling is looked at again: it may be raised, the fax grows old
+
+
+class Full(Protocol):
+    """A ceiling that is reached: `what` names it, `until` is when there is room, 0 = never."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def until(self) -> float: ...
 
 
 class Attempts(Protocol):
@@ -35,7 +46,9 @@ class Attempts(Protocol):
     An upload that was accepted, or is given up as unknown, ends when its fax is saved so.
     """
 
-    async def begin_attempt(self, fax: Fax, *, now: float) -> Attempt | None: ...
+    async def begin_attempt(
+        self, fax: Fax, *, now: float, ceilings: Sequence[Ceiling]
+    ) -> Attempt | Full | None: ...
     async def end_attempt(
         self, attempt: Attempt, outcome: str, *, now: float, note: str = ""
     ) -> None: ...
@@ -56,6 +69,7 @@ class Submit:
     spool: Spool
     first_look: float = 5.0  # s until the provider's list is worth a look
     absent_after: float = USUAL  # s after an upload; earlier, a list may still lag
+    ceilings: Callable[[Fax], Sequence[Ceiling]] = lambda _: ()  # that bind it by the rules now
     clock: Callable[[], float] = time.time
 
     async def __call__(self, fax: Fax) -> Fax:
@@ -71,12 +85,7 @@ class Submit:
         document = self.spool.path(fax.id, Kind.DOCUMENT)
         if wrong := await asyncio.to_thread(_damage, document, fax.digest):
             return fax.hold(f"{wrong}; nothing was sent")
-        attempt = await self.attempts.begin_attempt(fax, now=self.clock())
-        if attempt is None:
-            raise TransientError(
-                "an earlier fax to this number has an unknown outcome, and this one waits for it",
-                after=PAIR_BUSY,
-            )
+        attempt = await self._begin(fax)
         try:
             provider_id = await self._upload(fax, document)
         except (TransientError, PermanentError) as error:  # both prove that nothing was accepted
@@ -86,6 +95,27 @@ class Submit:
             await self.attempts.over(attempt, now=self.clock())
             return fax.later(self.clock() + self._wait(0), trouble=f"unknown whether sent: {error}")
         return self._submitted(fax, provider_id)
+
+    async def _begin(self, fax: Fax) -> Attempt:
+        """Reserve its pages and write the upload down, or raise why it must wait."""
+        now, ceilings = self.clock(), self.ceilings(fax)
+        begun = await self.attempts.begin_attempt(fax, now=now, ceilings=ceilings)
+        if isinstance(begun, Attempt):
+            return begun
+        if begun is None:
+            raise TransientError(
+                "an earlier fax to this number has an unknown outcome, and this one waits for it",
+                after=PAIR_BUSY,
+            )
+        if not begun.until:
+            raise PermanentError(
+                f"The fax has {fax.pages} pages; no more are allowed than {begun.what}",
+                Cause.POLICY,
+            )
+        raise TransientError(
+            f"no more are allowed than {begun.what}; there is room again at {_hour(begun.until)}",
+            after=min(begun.until - now, FULL),
+        )
 
     async def _upload(self, fax: Fax, document: Path) -> str:
         provider_id = await self.provider.send(
@@ -159,6 +189,10 @@ def _hold(fax: Fax, why: str, rows: list[Sent]) -> Fax:
         f"outcome unknown: {why}. It may have been sent; "
         f"do not send it again without checking{': ' if ids else ''}{ids}"
     )
+
+
+def _hour(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
 
 
 def _faxes(rows: list[Sent]) -> str:

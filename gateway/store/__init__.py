@@ -12,20 +12,21 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 from gateway.committer import Next
-from gateway.model import Attempt, Fax, State
-from gateway.store import queries, units
+from gateway.model import Attempt, Ceiling, Fax, State
+from gateway.store import queries, quota, units
 from gateway.store.doors import DoorBook
+from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Sqlite, StoreError
 from gateway.store.units import DEATHS, RESEND_WINDOW, Added, Change, fax_of
 
 DATABASE = "gateway.db"  # below DATA_DIR
 
 __all__ = [
-    "DATABASE", "DEATHS", "HELD", "RESEND_WINDOW", "Added", "Change", "Event", "Store",
-    "StoreError", "Where", "fax_of",
+    "DATABASE", "DEATHS", "HELD", "RESEND_WINDOW", "Added", "Change", "Event", "Full", "Store",
+    "StoreError", "Wanted", "Where", "fax_of",
 ]  # fmt: skip
 
 HELD: Literal["held"] = "held"
@@ -120,10 +121,19 @@ class Store:
 
     # submission proof
 
-    async def begin_attempt(self, fax: Fax, *, now: float) -> Attempt | None:
-        """Write down an upload before it begins.
+    @overload
+    async def begin_attempt(self, fax: Fax, *, now: float) -> Attempt | None: ...
+    @overload
+    async def begin_attempt(
+        self, fax: Fax, *, now: float, ceilings: Sequence[Ceiling]
+    ) -> Attempt | Full | None: ...
+    async def begin_attempt(
+        self, fax: Fax, *, now: float, ceilings: Sequence[Ceiling] = ()
+    ) -> Attempt | Full | None:
+        """Write down an upload before it begins: so its pages are reserved (P15).
 
-        None = another upload between the same two numbers is still unknown: wait for it.
+        Full = a ceiling would be exceeded. None = another upload between the same two numbers is
+        still unknown: wait for it.
         """
         attempt = Attempt(
             id=secrets.token_hex(16), fax=fax.id, reference=fax.reference, to_number=fax.number,
@@ -131,7 +141,16 @@ class Store:
             shown_at=0.0,
             outcome="", provider_id="", note="", identity=fax.identity,
         )  # fmt: skip
-        return attempt if await self._db.write(units.begin(attempt)) else None
+        return await self._db.write(units.begin(attempt, ceilings))
+
+    async def room_for(
+        self, fax: Wanted, ceilings: Sequence[Ceiling], *, now: float
+    ) -> Full | None:
+        """The ceiling that one more fax would exceed, with all that waits to be sent.
+
+        For the door's answer; the reservation itself is `begin_attempt`.
+        """
+        return await self._db.read(quota.full(fax, ceilings, now, waiting=True))
 
     async def end_attempt(
         self, attempt: Attempt, outcome: str, *, now: float, provider_id: str = "", note: str = ""

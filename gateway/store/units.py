@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from typing import Any
 
-from gateway.model import Attempt, Direction, Fax, State
-from gateway.store import queries
+from gateway.model import Attempt, Ceiling, Direction, Fax, State
+from gateway.store import queries, quota
+from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Unit
 
 RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
@@ -73,8 +74,12 @@ def _upload(fax: Fax, now: float, *, ours: bool) -> Unit[None]:
         yield queries.ATTEMPT_UNKNOWN, facts | {"note": fax.held}
 
 
-def begin(attempt: Attempt) -> Unit[bool]:
-    return bool((yield queries.ATTEMPT_BEGIN, asdict(attempt)))
+def begin(attempt: Attempt, ceilings: Sequence[Ceiling]) -> Unit[Attempt | Full | None]:
+    """Sum and row in one transaction: of two that race for the last page one is too late."""
+    wanted = Wanted(attempt.identity, attempt.to_number, attempt.pages)
+    if reached := (yield from quota.full(wanted, ceilings, attempt.started_at)):
+        return reached
+    return attempt if (yield queries.ATTEMPT_BEGIN, asdict(attempt)) else None
 
 
 def _facts(fax: Fax) -> dict[str, Any]:
