@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from gateway.errors import Cause
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
 from gateway.spool import Kind, Name, Spool, Unfinished
@@ -88,6 +89,19 @@ class Intake:
         self._store.added(faxes)
         taken = {answer.fax for answer in added if not answer.duplicate}
         await self._drop(fax.id for fax in faxes if fax.id not in taken)
+        return added
+
+    async def refuse(
+        self, envelope: Envelope, message: Message, reason: str, cause: Cause, wishes: Wishes = NONE
+    ) -> Added:
+        """Take a mail that nobody may answer at the door: its sender hears why, and hears it once.
+
+        It becomes a fax that has failed already, without a number and without a file.
+        """
+        now = self._clock()
+        fax = self._fax(envelope, Recipient("", E164(""), wishes=wishes), message, now)
+        failed = replace(fax, state=State.FAILED, reason=reason, cause=str(cause))
+        (added,) = await self._store.add([failed], now=now)
         return added
 
     def _fax(self, envelope: Envelope, to: Recipient, message: Message, now: float) -> Fax:

@@ -1,0 +1,109 @@
+"""The mailbox as a door: connected as long as the gateway runs, however often that breaks.
+
+Real mail servers hang up, hang, restart and refuse logins for a while. Each of these ends one
+session; the next begins after a wait that doubles. An outage is told once, and its end too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.doors.imap.clerk import Clerk
+from gateway.doors.imap.connection import Connection, MailboxError
+from gateway.doors.imap.desk import Desk
+from gateway.doors.imap.settings import ImapSettings
+from gateway.outbound.intake import Intake
+from gateway.outbound.permit import Policy
+from gateway.spool import Spool
+from gateway.store import StoreError
+
+log = structlog.get_logger()
+
+_EXPECTED = (MailboxError, OSError, StoreError)  # OSError: network, certificates, the disk
+
+
+def _to_nobody(*_arguments: object, **_facts: object) -> None:
+    """Who keeps no list of refusals."""
+
+
+@dataclass
+class ImapDoor:
+    """`policy` is asked for each mail, so that new rules count at once.
+
+    `note` is told of every refusal, as `Refusals.note` takes it.
+    """
+
+    settings: ImapSettings
+    intake: Intake
+    spool: Spool
+    policy: Callable[[], Policy]
+    clock: Callable[[], float] = time.time
+    note: Callable[..., None] = _to_nobody
+    _failures: int = 0
+    _told: set[str] = field(default_factory=set)  # kinds of trouble in this outage
+
+    def __post_init__(self) -> None:
+        clerk = Clerk(self.settings, self.intake, self.spool, self.policy, self.clock, self.note)
+        self._desk = Desk(self.settings, clerk)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take mails until `stop`. Nothing but `stop` ends it."""
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            began = loop.time()
+            try:
+                await self._session(stop)
+            except Exception as error:  # noqa: BLE001 - no surprise of a mail server ends us
+                if loop.time() - began >= self.settings.settled:
+                    self._failures = 0
+                self._failed(error)
+                await self._pause(stop)
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        connection, desk = Connection(self.settings), self._desk
+        await connection.open()
+        try:
+            while not stop.is_set():
+                await desk.clear(connection, stop)
+                self._works()
+                if stop.is_set() or connection.news.is_set():
+                    continue
+                most = self.settings.again if desk.waits else self.settings.idle
+                await connection.wait(stop, most)
+                if not stop.is_set():
+                    await connection.probe()
+        finally:
+            await connection.close()
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        kind = type(error).__name__
+        if kind not in self._told:
+            self._told.add(kind)
+            log.error(
+                "mailbox_failed",
+                account=self.settings.account,
+                error=str(error) or repr(error),
+                exc_info=None if isinstance(error, _EXPECTED) else error,
+            )
+
+    def _works(self) -> None:
+        if self._told:
+            log.info("mailbox_recovered", account=self.settings.account)
+        self._told.clear()
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        """Twice as long each time, never in step with others (RFC 3501 says nothing of this)."""
+        settings = self.settings
+        wait = min(settings.longest_wait, settings.first_wait * 2.0 ** min(self._failures - 1, 30))
+        try:
+            async with asyncio.timeout(wait * random.uniform(0.5, 1.0)):
+                await stop.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,149 @@
+"""One mail → what becomes of it: faxes, a refusal that its author hears of, or nothing at all.
+
+Nobody is answered whose address may be forged, and no machine: their mails are put aside. Every
+other mail becomes rows of the queue before the mailbox hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+
+from gateway.doors.imap.letters import Letter, read
+from gateway.doors.imap.orders import Order, Refused, order
+from gateway.doors.imap.settings import ImapSettings
+from gateway.mail.authentication import UnverifiedError, verified_sender
+from gateway.numbers import Refusal, masked
+from gateway.outbound.intake import Envelope, Intake
+from gateway.outbound.permit import Policy
+from gateway.spool import Spool
+
+log = structlog.get_logger()
+
+HOUR = 3600.0
+MOST_ANSWERS = 10  # refusals that one sender hears of in an hour: two machines may be talking
+MOST_SENDERS = 1000
+PEER = "imap"  # what stands for an IP address
+
+
+class Outcome(StrEnum):
+    """Which folder a mail goes to."""
+
+    DONE = "done"
+    FAILED = "failed"  # its author hears why
+    REJECTED = "rejected"  # nobody does
+
+
+@dataclass
+class Clerk:
+    """Decides over mails, one at a time. `note` is told of every refusal (`Refusals.note`)."""
+
+    settings: ImapSettings
+    intake: Intake
+    spool: Spool
+    policy: Callable[[], Policy]
+    clock: Callable[[], float]
+    note: Callable[..., None]
+    _answers: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+
+    async def take(self, content: bytes, flaw: str = "") -> Outcome:
+        """Decide over a whole mail, or with a flaw (why it is not faxed) over its headers.
+
+        When this returns, what it decided is durable.
+        """
+        letter = await asyncio.to_thread(read, self.spool.part(), content)
+        if machine := _machine(letter):
+            return self._reject(letter, "auto_mail", machine)
+        try:
+            author = verified_sender(letter.fields, self.settings.authserv_id)
+        except UnverifiedError as error:
+            return self._reject(letter, "imap_unauth", str(error))
+        if author.rpartition("@")[2] in self.settings.domains:  # a notice to it would be a fax
+            return self._reject(letter, "fax_sender", f"{author} cannot be told")
+        asked = order(letter, author, self.policy(), self.settings, self.clock())
+        if flaw := flaw or _flaw(letter):
+            return await self._refuse(letter, Order(
+                asked.sender, asked.identity, refused=(Refused("", Refusal(flaw, "message")),),
+                wishes=asked.wishes, is_strange=asked.is_strange,
+            ))  # fmt: skip
+        return await self._carry_out(letter, asked)
+
+    async def _carry_out(self, letter: Letter, asked: Order) -> Outcome:
+        if not asked.recipients:
+            return await self._refuse(letter, asked)
+        envelope = self._envelope(letter, asked)
+        try:
+            added = await self.intake.accept(envelope, letter)
+        except BaseException:
+            await asyncio.to_thread(letter.discard)
+            raise
+        if asked.refused:
+            await self._refuse(letter, asked)
+        log.info(
+            "mail_accepted",
+            faxes=[one.fax for one in added if not one.duplicate],
+            duplicates=[one.fax for one in added if one.duplicate],
+            size=len(letter.content),
+            peer=PEER,
+            sender=asked.sender,
+            numbers=[masked(recipient.number) for recipient in asked.recipients],
+        )
+        return Outcome.DONE
+
+    async def _refuse(self, letter: Letter, asked: Order) -> Outcome:
+        """A row that has failed already, from which the author's notice is written."""
+        for one in asked.refused:
+            self._tell(one.why, one.why.event, asked.sender, one.written)
+        if asked.is_strange:
+            return Outcome.REJECTED
+        if not self._may_answer(asked.sender):
+            log.warning("mail_unanswered", sender=asked.sender, peer=PEER)
+            return Outcome.FAILED
+        cause = asked.refused[0].cause
+        await self.intake.refuse(
+            self._envelope(letter, asked), letter, asked.reason, cause, asked.wishes
+        )
+        return Outcome.FAILED
+
+    def _reject(self, letter: Letter, event: str, because: str) -> Outcome:
+        self._tell(because, event, ", ".join(letter.all("from"))[:200], "")
+        return Outcome.REJECTED
+
+    def _tell(self, reply: str, event: str, sender: str, written: str) -> None:
+        log.info("mail_refused", reply=str(reply), because=event, peer=PEER, sender=sender)
+        self.note(PEER, PEER, str(reply), because=event, sender=sender, recipient=written)
+
+    def _envelope(self, letter: Letter, asked: Order) -> Envelope:
+        facts = (self.settings.account, asked.sender, letter.digest)
+        key = "imap:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
+        return Envelope(asked.sender, asked.recipients, PEER, identity=asked.identity, key=key)
+
+    def _may_answer(self, sender: str) -> bool:
+        now = self.clock()
+        answers = self._answers.setdefault(sender, deque(maxlen=MOST_ANSWERS))
+        self._answers.move_to_end(sender)
+        while len(self._answers) > MOST_SENDERS:
+            self._answers.popitem(last=False)
+        if len(answers) == MOST_ANSWERS and now - answers[0] < HOUR:
+            return False
+        answers.append(now)
+        return True
+
+
+def _machine(letter: Letter) -> str:
+    """Why no person waits for an answer: bounces, lists, our own notices (RFC 3834 §2)."""
+    if any(value.replace(" ", "") == "<>" for value in letter.all("return-path")):
+        return "null sender"
+    return letter.scan.loop or letter.scan.auto
+
+
+def _flaw(letter: Letter) -> str:
+    if letter.scan.complex:
+        return f"554 5.6.0 Message too complex: {letter.scan.complex}"
+    return "554 5.6.0 It holds a NUL byte" if letter.has_nul else ""

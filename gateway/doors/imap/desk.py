@@ -1,0 +1,152 @@
+"""What lies in the box and what is known of it: beyond one connection, until the next start.
+
+The order for every mail: decide and commit, then flag, then move. A crash between any two of these
+is healed by the next look: what is flagged is only moved, and what is read again is known by its
+content, so it makes no second fax.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from gateway.doors.imap.clerk import Clerk, Outcome
+from gateway.doors.imap.connection import TAKEN, Connection, MailboxError, RefusedError
+from gateway.doors.imap.settings import ImapSettings
+from gateway.store import StoreError
+
+log = structlog.get_logger()
+
+BATCH = 50  # mails between two moves
+MOST_TRIES = 3
+POISON = "554 5.6.0 The gateway tried three times to read this mail and could not"
+
+
+class Desk:
+    """UIDs mean something as long as UIDVALIDITY is the same (RFC 3501 §2.3.1.1)."""
+
+    def __init__(self, settings: ImapSettings, clerk: Clerk) -> None:
+        self._settings = settings
+        self._clerk = clerk
+        self._folders = {
+            Outcome.DONE: settings.done,
+            Outcome.FAILED: settings.failed,
+            Outcome.REJECTED: settings.rejected,
+        }
+        self._validity = 0
+        self._tries: dict[int, int] = {}  # of mails that were begun and are not decided
+        self._decided: dict[int, Outcome] = {}  # and not moved yet
+        self._skipped: set[int] = set()  # until the next start
+        self._unmoved = False
+
+    @property
+    def waits(self) -> bool:
+        """Is there a mail that should be tried again soon?"""
+        return bool(self._tries)
+
+    async def clear(self, connection: Connection, stop: asyncio.Event) -> None:
+        """Work off what is in the box now. Raises MailboxError, StoreError, OSError."""
+        if connection.validity != self._validity:
+            self._forget(connection.validity)
+        connection.news.clear()  # what comes in from here on may be missing in the search
+        here = await connection.search("UNDELETED")
+        if here:
+            in_queue = await connection.search("UNDELETED", "KEYWORD", TAKEN)
+            self._decided |= dict.fromkeys(in_queue, Outcome.DONE)
+        self._keep_only(here)
+        await self._file(connection)
+        known = self._decided.keys() | self._skipped
+        new = sorted(set(here) - known, key=lambda uid: (self._tries.get(uid, 0), uid))
+        for start in range(0, len(new), BATCH):
+            await self._decide(connection, new[start : start + BATCH], stop)
+            await self._file(connection)
+            if stop.is_set():
+                return
+
+    async def _decide(
+        self, connection: Connection, uids: Sequence[int], stop: asyncio.Event
+    ) -> None:
+        sizes = await connection.sizes(uids)
+        for uid in uids:
+            if stop.is_set():
+                return
+            if uid in sizes:
+                await self._one(connection, uid, sizes[uid])
+            else:  # somebody has removed it
+                self._tries.pop(uid, None)
+
+    async def _one(self, connection: Connection, uid: int, size: int) -> None:
+        """One mail. Only what says nothing of this mail is raised."""
+        tries = self._tries[uid] = self._tries.get(uid, 0) + 1
+        try:
+            outcome = await self._outcome(connection, uid, size, tries)
+        except (StoreError, OSError):  # our own trouble: no mail is to blame
+            self._tries[uid] -= 1
+            raise
+        except Exception as error:
+            log.warning("mail_not_taken", uid=uid, tries=tries, error=str(error) or repr(error),
+                        exc_info=None if isinstance(error, MailboxError) else error)  # fmt: skip
+            if tries > MOST_TRIES:
+                log.error("mail_skipped", uid=uid, folder=self._settings.folder)  # noqa: TRY400
+                self._skipped.add(uid)
+                del self._tries[uid]
+            if isinstance(error, MailboxError) and not isinstance(error, RefusedError):
+                raise
+            return
+        del self._tries[uid]
+        if outcome:
+            self._decided[uid] = outcome
+
+    async def _outcome(
+        self, connection: Connection, uid: int, size: int, tries: int
+    ) -> Outcome | None:
+        """None = the mail is gone."""
+        if tries > MOST_TRIES:
+            flaw = POISON
+        elif size > self._settings.max_message:
+            flaw = f"552 5.3.4 It has {size:,} bytes, the most is {self._settings.max_message:,}"
+        else:
+            flaw = ""
+        content = await connection.fetch(uid, "HEADER" if flaw else "")
+        return await self._clerk.take(content, flaw) if content else None
+
+    async def _file(self, connection: Connection) -> None:
+        """Flag and move what is decided. What cannot be moved stays, and is tried again."""
+        for outcome, folder in self._folders.items():
+            uids = [uid for uid, decided in self._decided.items() if decided is outcome]
+            for start in range(0, len(uids), BATCH):
+                await self._move(connection, uids[start : start + BATCH], outcome, folder)
+
+    async def _move(
+        self, connection: Connection, uids: Sequence[int], outcome: Outcome, folder: str
+    ) -> None:
+        try:
+            if outcome is Outcome.DONE:
+                await connection.mark_taken(uids)
+            await connection.move(uids, folder)
+        except RefusedError as error:
+            if not self._unmoved:
+                log.error("mail_not_moved", folder=folder, error=str(error))  # noqa: TRY400
+            self._unmoved = True
+            return
+        self._unmoved = False
+        for uid in uids:
+            del self._decided[uid]
+
+    def _forget(self, validity: int) -> None:
+        """The box was made anew: look at everything again, its content tells what is known."""
+        if self._validity:
+            log.warning("mailbox_renumbered", folder=self._settings.folder)
+        self._validity = validity
+        self._tries.clear()
+        self._decided.clear()
+        self._skipped.clear()
+
+    def _keep_only(self, here: Sequence[int]) -> None:
+        """Somebody may have removed or moved some."""
+        for known in (self._tries, self._decided):
+            for uid in known.keys() - set(here):
+                del known[uid]
+        self._skipped &= set(here)

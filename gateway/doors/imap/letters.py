@@ -1,0 +1,92 @@
+"""One mail of the mailbox: what is known of it before anybody decides."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.mail import headers, mime
+from gateway.mail.prescan import Scan, scan
+
+_FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_AUTHORS = ("message-id", "date", "from", "to", "cc", "subject")
+LONGEST_SUBJECT = 2000  # characters that are searched for a tail with options
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """In memory until the spool wants it; a `Message` for the intake."""
+
+    path: Path
+    content: bytes
+    fields: list[tuple[str, str]]
+    scan: Scan
+    digest: str  # of what its author wrote: the same when it is delivered twice
+
+    @property
+    def subject(self) -> str:
+        return self.scan.subject
+
+    @property
+    def message_id(self) -> str:
+        return self.scan.message_id
+
+    @property
+    def has_nul(self) -> bool:
+        return b"\0" in self.content
+
+    @property
+    def whole_subject(self) -> str:
+        return headers.clean(
+            headers.words(headers.first(self.fields, "subject")), most=LONGEST_SUBJECT
+        )
+
+    def all(self, *names: str) -> list[str]:
+        """The values of all fields of these names, in the order of the names."""
+        return [value for name in names for given, value in self.fields if given == name]
+
+    def finish(self) -> int:
+        """In the spool's thread: to disk."""
+        descriptor = os.open(self.path, _FLAGS, 0o600)
+        try:
+            left = memoryview(self.content)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def discard(self) -> None:
+        """In a thread: the spool did not take it."""
+        with contextlib.suppress(OSError):  # the sweep at the next start finds it
+            self.path.unlink()
+
+
+def read(path: Path, content: bytes) -> Letter:
+    """In a thread: look a mail over, or the headers of one that is too big."""
+    try:
+        end, body = mime.head_end(content)
+    except mime.TooComplexError:
+        end = body = min(len(content), mime.HEADER_BYTES)
+    fields = headers.fields(content[:end])
+    facts = scan(content)
+    written = _written(fields, content[body:]) if facts.message_id else content
+    return Letter(path, content, fields, facts, hashlib.sha256(written).hexdigest())
+
+
+def _written(fields: list[tuple[str, str]], body: bytes) -> bytes:
+    """What the author wrote, without the marks of its ways.
+
+    A relay that sends twice, or a mail to two of our addresses, brings two copies that differ only
+    in those. Without a Message-ID nobody can tell a copy from the same words on another day.
+    """
+    said = [
+        f"{name}:{' '.join(value.split())}\n"
+        for name, value in fields
+        if name in _AUTHORS or name.startswith("x-fax-")
+    ]
+    return "".join(sorted(said)).encode("utf-8", "surrogateescape") + b"\n" + body

@@ -1,0 +1,42 @@
+"""What a sysadmin may set about the mailbox, and the waits that nobody needs to."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ImapSettings:
+    """One mailbox. Times in seconds, sizes in bytes."""
+
+    host: str
+    user: str
+    password: str = field(repr=False)
+    authserv_id: str  # whose Authentication-Results are believed
+    port: int = 993
+    folder: str = "INBOX"
+    done: str = "Done"
+    failed: str = "Failed"
+    rejected: str = "Rejected"
+    mailbox: str = ""  # its mail address, for fax+14155550100@; "" = the user, where that is one
+    domains: tuple[str, ...] = ("fax.local",)
+    max_message: int = 35_000_000
+    max_recipients: int = 20
+    poll: float = 60.0  # between looks where the server has no IDLE
+    idle: float = 540.0  # until IDLE is asked anew: a hang must not last ten minutes
+    again: float = 10.0  # until a mail that failed is tried again
+    patience: float = 30.0  # for an answer; a mail being fetched must bring 1 kB/s
+    first_wait: float = 1.0  # before connecting again; doubled each time
+    longest_wait: float = 300.0
+    settled: float = 60.0  # a connection that lasted so long begins the waits anew
+    context: ssl.SSLContext | None = None  # None = the system's certificates
+
+    @property
+    def account(self) -> str:
+        """For people and keys: what a second mailbox would differ in."""
+        return f"{self.user}@{self.host}/{self.folder}"
+
+    @property
+    def address(self) -> str:
+        return self.mailbox or (self.user if "@" in self.user else "")
