@@ -14,7 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.mail import compose
-from gateway.mail.compose import Attachment, HeaderError, Mail, check, header_lines, mailbox, write
+from gateway.mail.compose import (
+    Attachment,
+    HeaderError,
+    Mail,
+    address,
+    check,
+    field_of,
+    header_lines,
+    mailbox,
+    write,
+)
 from gateway.mail.headers import clean
 
 FROM = "Fax Gateway <fax@fax.local>"
@@ -118,8 +128,9 @@ def test_a_header_that_is_not_what_was_meant_stops_the_mail() -> None:
     "written", ["", "a", "a@", "a b@c", "<a@b>x", "a@b\r\nBcc: c@d", "a@b, c@d", "ü@example.com"]
 )
 def test_no_address(written: str) -> None:
-    with pytest.raises(ValueError, match="is no mail address"):
-        mailbox(written)
+    for read in (mailbox, address):
+        with pytest.raises(ValueError, match="is no mail address"):
+            read(written)
 
 
 @pytest.mark.parametrize("wrong", ["", "1@x", "<a b@x>", "<1@x>\r\nBcc: y", "<=?utf-8?q?x?=>"])
@@ -160,6 +171,30 @@ def test_a_file_keeps_its_name(name: str) -> None:
         message = parsed(one, Path(place))
     (attachment,) = message.iter_attachments()
     assert attachment.get_filename() == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "line"),
+    [
+        ("failed", "", "X-Name: failed\r\n"),
+        ("busy", "x-fax", "X-Name: x-fax; busy\r\n"),
+        ("a\r\nBcc: b", "x-fax", "X-Name: x-fax; a Bcc: b\r\n"),
+        ("belegt für", "", "X-Name: =?utf-8?b?YmVsZWd0IGbDvHI=?=\r\n"),
+        ("word " * 14, "dns", f"X-Name: dns; {'word ' * 13}".rstrip() + "\r\n word\r\n"),
+        ("word " * 14, "longer", f"X-Name: longer;\r\n {'word ' * 13}".rstrip() + "\r\n word\r\n"),
+        ("", "x-fax", ""),
+        (" \r\n", "", ""),
+    ],
+)
+def test_a_field_of_a_report(text: str, kind: str, line: str) -> None:
+    assert field_of("X-Name", text, kind) == line
+
+
+@pytest.mark.parametrize(
+    "written", ["a@b.example", "A <a@b.example>", '"A, B" <a@b.example>', "Ü <a@b.example>"]
+)
+def test_an_address_alone(written: str) -> None:
+    assert address(written) == "a@b.example"
 
 
 def test_self_test_of_the_start() -> None:

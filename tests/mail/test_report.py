@@ -198,6 +198,12 @@ def test_a_host_without_a_domain_is_no_dns_name(domain: str, reporter: str) -> N
     assert blocks(written(mail))[0]["Reporting-MTA"] == reporter
 
 
+def test_what_was_never_called_has_no_last_attempt() -> None:
+    fields = blocks(written(news(ended(State.FAILED, cause="document", calls=0))[0]))[1]
+    assert fields["Last-Attempt-Date"] is None
+    assert fields["Status"] == "5.6.0"
+
+
 @pytest.mark.parametrize("wrong", ["a\r\nBcc: b", "ü", "\u202ex", "x" * 600, "\0"])
 def test_what_cannot_come_back_as_it_was_does_not(wrong: str) -> None:
     fax = ended(wishes=Wishes(envid=wrong, orcpt=f"rfc822;{wrong}"), message_id=wrong)
