@@ -71,14 +71,15 @@ class Defaults:
     countries: frozenset[str] = frozenset()  # empty = home
     trusted: tuple[Network, ...] = ()
     devices: tuple[Network, ...] = ()
+    domains: tuple[str, ...] = ("fax.local",)
 
 
 class Policy:
     """The rules in force. A reload makes a new one."""
 
     def __init__(self, rules: Rules, defaults: Defaults) -> None:
-        self._rules = rules
-        self._defaults = defaults
+        self.rules = rules
+        self.defaults = defaults
         self._countries = frozenset(defaults.countries or {defaults.home})
         self._everybody = (
             *_ceilings("destination", rules.limits.destination),
@@ -88,17 +89,17 @@ class Policy:
 
     def who(self, sender: str, *, login: str = "", peer: str = "", verified: bool = False) -> Who:
         """A sender as the networks of the settings show it."""
-        trusted = within(peer, self._defaults.trusted)
-        device = within(peer, self._defaults.devices)
+        trusted = within(peer, self.defaults.trusted)
+        device = within(peer, self.defaults.devices)
         return Who(sender, login, peer, trusted=trusted, verified=verified, device=device)
 
     def device(self, peer: str) -> Device | None:
         """The copier at this IP address."""
-        return next((one for one in self._rules.device if within(peer, one.network)), None)
+        return next((one for one in self.rules.device if within(peer, one.network)), None)
 
     def number(self, permit: Permit, written: str) -> E164 | Refusal:
         """What the digits mean, if this sender may call there."""
-        return DialPlan(self._defaults.home, permit.countries).number(written)
+        return DialPlan(self.defaults.home, permit.countries).number(written)
 
     def ceilings(self, identity: str, sender: str = "") -> tuple[Ceiling, ...]:
         """All that bind a fax of this identity and envelope sender, by the rules in force.
@@ -127,27 +128,37 @@ class Policy:
             return Denied(LOGIN_FIRST, "it comes from no known network and has not logged in")
         if self._is_foreign(who):
             return Denied(NOT_OWNED, f"the rules of login {who.login} do not name its address")
-        if self._rules.sender or not (who.login or who.trusted or who.device):
+        if self.rules.sender or not (who.login or who.trusted or who.device):
             return Denied(NOT_LISTED, "no rule names it")
         strange = who.device and not who.login  # it may write any address: its place counts
         identity = f"device:{who.peer}" if strange else _identity(who)
         return self._permit(who, Facts(), "there are no sender rules", identity)
 
     def _first(self, who: Who) -> tuple[int, Sender | None]:
-        """The first rule that matches, and its number. What it denies needs no proof."""
-        foreign = self._is_foreign(who)
-        proven = _is_proven(who)
-        for number, rule in enumerate(self._rules.sender, 1):
-            matches = rule.owns(who.sender) and rule.is_of(who.login) and rule.is_at(who.peer)
-            enough = proven or rule.network or rule.trust
-            if matches and (rule.deny or (enough and not foreign)):
+        """The first rule that is about it, and its number."""
+        for number, rule in enumerate(self.rules.sender, 1):
+            if not self.why_not(rule, who):
                 return number, rule
         return 0, None
+
+    def why_not(self, rule: Sender, who: Who) -> str:
+        """Why a rule does not decide; "" = it does. What it denies needs no proof."""
+        if not rule.owns(who.sender):
+            return "it names other addresses"
+        if not rule.is_of(who.login):
+            return "it names other logins" if who.login else "it wants a login"
+        if not rule.is_at(who.peer):
+            return "it names other networks"
+        if not rule.deny and self._is_foreign(who):
+            return f"login {who.login} has only the addresses of its own rules"
+        if not (rule.deny or rule.network or rule.trust or _is_proven(who)):
+            return 'anybody can write this address: a login, a known network or trust = "from"'
+        return ""
 
     def _is_foreign(self, who: Who) -> bool:
         """A login that rules name with its addresses has no others."""
         named = [
-            one for one in self._rules.sender if one.login and one.is_of(who.login) and not one.deny
+            one for one in self.rules.sender if one.login and one.is_of(who.login) and not one.deny
         ]
         return bool(named) and not any(one.owns(who.sender) for one in named)
 
@@ -166,7 +177,7 @@ class Policy:
             return Denied(NOT_LISTED, f"{rule}, but it names no sender: nobody could be told")
         return Permit(
             identity, rule, who.sender,
-            line=facts.from_number or self._defaults.line,
+            line=facts.from_number or self.defaults.line,
             countries=facts.countries or self._countries,
             body=facts.body, notices=facts.notices, tell=facts.tell,
             ceilings=self.ceilings(identity, who.sender),
@@ -176,19 +187,19 @@ class Policy:
     def _aliases(self, sender: str, facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Those that it may use."""
         named = facts.aliases if isinstance(facts, Sender) else None
-        for name, alias in self._rules.aliases.items():
+        for name, alias in self.rules.aliases.items():
             if (named is None or name in named) and alias.is_for(sender):
                 yield name, alias.numbers
 
     def _spender(self, identity: str, sender: str) -> Facts | None:
         kind, _, name = identity.partition(":")
         if kind == "device":
-            return next((one for one in self._rules.device if one.name == name), None)
+            return next((one for one in self.rules.device if one.name == name), None)
         login = name if kind == "login" else ""
         sender = sender or (name if kind == "address" else "")
         about = [
             rule
-            for rule in self._rules.sender
+            for rule in self.rules.sender
             if not rule.deny and rule.owns(sender) and rule.is_of(login)
         ]
         named = (rule for rule in about if rule.address or rule.domain or rule.login)
