@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"numbers"},
     "wishes": set(),
     "config": {"numbers"},
+    "doctor": set(),
     "log": set(),
     "systemd": set(),
     "rules": {"numbers", "errors"},

@@ -1,8 +1,9 @@
 """What was said in a session, for `device doctor`: bounded, without secrets, content or names.
 
 A line begins with `C:` (the client), `S:` (we) or `--` (a note of ours). Kept of a client's line:
-the verbs of SMTP with their arguments masked; of anything else only its first word, and after
-AUTH nothing. Notes that the doctor understands are the constants below.
+the verbs of SMTP with their arguments masked, with `<LF>` when it ended so and `<8bit>` when it
+was not ASCII; of anything else only its first word, and after AUTH nothing. Notes that the doctor
+understands are the constants below.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MOST_WAITING = 100  # sessions in memory until they are committed
 _LONGEST = 200
 
 # notes
+TLS_ON = "tls on: {}"  # the version
 TLS_FAILED = "tls failed: {}"  # the text of the ssl module
 NOT_LISTED = "peer not in SMTP_DEVICE_NETWORKS"
 LEFT = "client left"  # without QUIT
@@ -95,7 +97,8 @@ class Transcript:
             self._asked = False
             return _HIDDEN + end
         if _VERB.match(line):
-            return line[:_LONGEST].rstrip(b"\r\n") + end
+            odd = b"" if line.isascii() else b" <8bit>"
+            return line[:_LONGEST].rstrip(b"\r\n") + odd + end
         if auth := _AUTH.match(line):
             self._login = True
             mechanism = _MECHANISM.match(line, auth.end())
@@ -163,6 +166,6 @@ def _written(waiting: list[tuple[float, str, str, str, Transcript]]) -> list[Ses
 
 
 def _line(who: str, what: bytes | str) -> str:
-    text = what.decode("utf-8", "backslashreplace") if isinstance(what, bytes) else what
+    text = what.decode("utf-8", "replace") if isinstance(what, bytes) else what
     text = " | ".join(text.replace("\r", "").split("\n"))
     return clean(f"{who}{':' if who != '--' else ''} {masked_text(text)}")

@@ -268,6 +268,7 @@ def test_a_session_is_told_line_by_line() -> None:
         "C: RCPT TO:<(•••) •••-1234@fax.local>",
         "-- client left",
     ]
+    assert dialogue(("C", "RCPT TO:<Büro@x.y>\n")) == ["C: RCPT TO:<B•••@x.y> <8bit> <LF>"]
     transcript = Transcript()
     transcript.data(1234, "LF", 5020)
     assert transcript.text() == "C: <1,234 bytes, lines end with LF, longest 5,020>"
@@ -300,7 +301,7 @@ USER, WORD = "c2Nhbm5lcg==", "c3VwZXJzZWNyZXQ="
         ([("C", "Subject: supersecret")], ["C: ***"]),
         ([("C", "MAILsupersecret")], ["C: ***"]),
         ([("C", b"\xff\xfe")], ["C: ***"]),
-        ([("C", b"MAIL FROM:<\xff\0@x.y>")], ["C: MAIL FROM:<\\•••@x.y>"]),
+        ([("C", b"MAIL FROM:<\xff\0@x.y>")], ["C: MAIL FROM:<�•••@x.y> <8bit>"]),
     ],
 )  # fmt: skip
 def test_no_secret_and_no_content(lines: list[tuple[str, str]], told: list[str]) -> None:
