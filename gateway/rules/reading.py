@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gateway.rules.tables import Alias, Device, Limits, Route, Rules, Sender, Spending
+from gateway.rules.values import near
 
 _LISTS: dict[str, type[BaseModel]] = {"sender": Sender, "device": Device, "route": Route}
 _WORDS = {
@@ -62,7 +62,7 @@ def _senders(rules: Rules, fax_domains: Collection[str]) -> Iterator[str]:
     for number, sender in enumerate(rules.sender, 1):
         for name in sender.aliases or ():
             if name not in rules.aliases:
-                yield f"sender {number}: aliases: {name} is no alias{_near(name, rules.aliases)}"
+                yield f"sender {number}: aliases: {name} is no alias{near(name, rules.aliases)}"
     told = {f"sender {n}": one.tell for n, one in enumerate(rules.sender, 1)}
     for number, device in enumerate(rules.device, 1):
         told[f"device {number}"] = tuple(filter(None, (*device.tell, device.sender)))
@@ -98,9 +98,9 @@ def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's own shape
     where, rest, known = _place(error["loc"])
     name = next((part for part in rest if isinstance(part, str)), "")
     if error["type"] == "extra_forbidden":
-        return f"{where}{name} is no key{_near(name, known)}"
+        return f"{where}{name} is no key{near(name, known)}"
     said = _WORDS.get(error["type"]) or re.sub(
-        r"^(?:Value error, |Input should be (?:'', )?)", "", error["msg"]
+        r"^(?:Value error, |Input should be (?:''(?:,| or) )?)", "", error["msg"]
     )
     if error["msg"].startswith("Input should be") and error["type"] not in _WORDS:
         said = f"allowed is {said}"
@@ -126,8 +126,3 @@ def _place(loc: tuple[str | int, ...]) -> tuple[str, tuple[str | int, ...], Coll
 
 def _keys(table: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in table.model_fields.items()]
-
-
-def _near(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    return f": did you mean {near[0]}?" if near else f"; there is: {', '.join(known) or 'none'}"

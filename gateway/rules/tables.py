@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from gateway.rules.values import (
     Addresses,
     AliasName,
+    AliasNames,
     Body,
     Compat,
     Count,
@@ -69,7 +70,7 @@ class Sender(Facts):
     domain: Domains = ()
     login: Logins = ()
     network: Networks = ()
-    aliases: tuple[AliasName, ...] | None = None  # None = all
+    aliases: AliasNames | None = None  # None = all
     trust: Literal["", "from"] = ""
     deny: bool = False
 

@@ -5,7 +5,9 @@ Each refuses in a sysadmin's words: what is wanted, with an example.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 
@@ -32,6 +34,12 @@ _ADDRESS = re.compile(
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{_DOTTED}")
 _NAME = re.compile(r"(?=.{1,64}$)(?=.*[a-z])[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _TAKEN = ("fax", "postmaster")  # these addresses have a meaning already
+
+
+def near(name: str, known: Collection[str]) -> str:
+    """What may have been meant by a name that nobody knows, or all there is."""
+    like = difflib.get_close_matches(name, known, 1, 0.5)
+    return f": did you mean {like[0]}?" if like else f"; there is: {', '.join(known) or 'none'}"
 
 
 def _list(value: object) -> object:
@@ -94,7 +102,7 @@ def _country(value: str) -> str:
 
 def _compat(value: str) -> str:
     if value not in COMPAT:
-        raise ValueError(f"{value[:40]!r} is not known; there is: {', '.join(COMPAT)}")
+        raise ValueError(f"{value[:40]!r} is not known{near(value, COMPAT)}")
     return value
 
 
@@ -143,6 +151,7 @@ Countries = Annotated[
 Compat = Annotated[frozenset[Annotated[str, AfterValidator(_compat)]], BeforeValidator(_list)]
 Name = Annotated[str, AfterValidator(_name)]
 AliasName = Annotated[str, AfterValidator(_alias)]
+AliasNames = Annotated[tuple[AliasName, ...], BeforeValidator(_list)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Body = Literal["", "cover", "page", "ignore"]
 Notices = Literal["", "all", "ok", "fail", "none"]
