@@ -113,7 +113,7 @@ class Submit:
                 Cause.POLICY,
             )
         raise TransientError(
-            f"no more are allowed than {begun.what}; there is room again at {_hour(begun.until)}",
+            f"no more are allowed than {begun.what}; there is room again at {_moment(begun.until)}",
             after=min(begun.until - now, FULL),
         )
 
@@ -191,8 +191,8 @@ def _hold(fax: Fax, why: str, rows: list[Sent]) -> Fax:
     )
 
 
-def _hour(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _faxes(rows: list[Sent]) -> str:
