@@ -24,6 +24,8 @@ HOURLY = 3600.0
 ORPHAN_AGE = 3600.0  # s; younger files may be of an intake that has not committed yet
 QUARANTINE = 7 * 86400.0
 FURTHEST = 2 * 3600.0  # s: nothing is ever put off for longer
+REJECTS, MOST_REJECTS = 90 * 86400.0, 200_000  # age and number of rows that are kept
+SESSIONS = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ async def keep_house(store: Store, spool: Spool, retention: Retention, stop: asy
             await store.clamp(time.time() + FURTHEST)
             await sweep(store, spool, time.time())
             await purge(store, spool, retention, time.time())
+            await forget(store, time.time())
         except (StoreError, OSError) as error:  # a full disk ends by itself, we must not
             log.error("housekeeping_failed", error=str(error))  # noqa: TRY400 - no bug
         try:
@@ -79,6 +82,13 @@ async def purge(store: Store, spool: Spool, retention: Retention, now: float) ->
     if count:
         log.info("documents_purged", faxes=count)
     return count
+
+
+async def forget(store: Store, now: float) -> int:
+    """Drop old refusals and sessions of the doors; returns how many rows of refusals."""
+    return await store.doors.forget(
+        rejects=now - REJECTS, sessions=now - SESSIONS, most=MOST_REJECTS
+    )
 
 
 def _older(spool: Spool, than: float) -> list[Path]:

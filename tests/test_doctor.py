@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.doctor import SIGNS, Known, device_block, examine, settings, story
-from gateway.doors.smtp import replies
+from gateway.doors.smtp import auth, guests, replies
 from gateway.doors.transcripts import (
     LEFT,
     LEFT_IN_DATA,
@@ -23,6 +23,8 @@ from gateway.doors.transcripts import (
     Transcript,
 )
 from gateway.numbers import Refusal
+from gateway.options import OptionError, Where
+from gateway.outbound import permit
 from gateway.rules import COMPAT, load
 
 PEER = "192.0.2.17"
@@ -36,6 +38,8 @@ RCPT = f"{MAIL}|C RCPT TO:<+14155550100@fax.local>|S 250 2.1.5 Recipient ok"
 DATA = f"{RCPT}|C DATA|S 354 End data with <CR><LF>.<CR><LF>"
 BODY = f"{DATA}|D CRLF 76"
 ACCEPTED = f"{BODY}|S 250 2.0.0 accepted as k7m2p9x4h3qd|C QUIT|S 221 2.0.0 Bye"
+NO_OPTION = OptionError("x", "is no option", Where.ADDRESS)
+LOGIN_FIRST = "530 5.7.0 Authentication required"
 HELO = f"{GREETING}|C HELO x|S 250 fax.local"
 LOGIN = "C AUTH LOGIN|S 334 VXNlcm5hbWU6|C c2Nhbm5lcg==|S 334 UGFzc3dvcmQ6|C c2VjcmV0"
 
@@ -76,12 +80,14 @@ DIALOGUES = {
     "login-busy": f"{HELLO}|{LOGIN}|S 454 4.7.0 Temporary authentication failure",
     "wrong-password": f"{HELLO}|{LOGIN}|S 535 5.7.8 Wrong|C QUIT",
     "locked-out": f"{HELLO}|{LOGIN}|S 535 5.7.8 Authentication failed|{LOGIN}|S 421 4.7.0 Too many",
-    "nobody-we-know": f"{HELLO}|C MAIL FROM:<scan@example.com>|S {replies.LOGIN_FIRST}",
+    "nobody-we-know": f"{HELLO}|C MAIL FROM:<scan@example.com>|S {LOGIN_FIRST}",
     # no TLS, TLS 1.0 and 1.1 only
     "old-tls": f"{GREETING}|C EHLO HP|S {WITH_TLS}|C STARTTLS|S 220 2.0.0 Ready|"
     + tls("[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:992)"),
     "certificate": tls("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca"),
     "plain-at-tls-port": tls("[SSL: WRONG_VERSION_NUMBER] wrong version number"),
+    "no-tls": f"{HELLO}|C STARTTLS|S 454 4.7.0 TLS is not available",
+    "no-proxy-line": f"S {replies.BAD_PROXY}",
     "tls-failed": f"{GREETING}|C EHLO HP|S {WITH_TLS}|C STARTTLS|S 220 2.0.0 Ready|N {LEFT}",
     "not-smtp": f"{GREETING}|C \x16\x03\x01|S {replies.NOT_SMTP}",
     "wants-tls": f"{GREETING}|C EHLO x|S {OFFERS}|C QUIT|S {replies.GOODBYE}",
@@ -110,6 +116,8 @@ DIALOGUES = {
     "brackets": f"{MAIL}|C RCPT TO:<(206) 555-1234@fax.local>|S {Refusal.COMMENT}",
     "bad-number": f"{MAIL}|C RCPT TO:<+1x@fax.local>|S {Refusal.BAD_NUMBER}",
     "foreign-domain": f"{MAIL}|C RCPT TO:<bob@example.com>|S {Refusal.RELAY_TRY}",
+    "no-number-in-subject": f"{BODY}|S {replies.NO_SUBJECT_NUMBER}",
+    "option": f"{MAIL}|C RCPT TO:<1/x=y@fax.local>|S {NO_OPTION.reply}",
     "not-permitted": f"{MAIL}|C RCPT TO:<911@fax.local>|S {Refusal.TOLL_DENIED}",
     "quota": f"{MAIL}|C RCPT TO:<1@fax.local>|S 451 4.7.1 Quota, retry after 14:30",
     "too-many-recipients": f"{RCPT}|C RCPT TO:<1@fax.local>|S {replies.TOO_MANY_RECIPIENTS}",
@@ -160,7 +168,7 @@ def test_what_is_wrong(name: str) -> None:
         (f"{HELO}|C MAIL FROM:<a@b.c> SIZE=1|S {replies.UNKNOWN_PARAMETER}", ["syntax"]),
         (f"{HELO}|C EHLO x|S {OFFERS}|C AUTH LOGIN|S 502 5.5.1 no", ["login-not-offered"]),
         (f"N {TLS_ON.format('TLSv1.3')}|{HELLO}|C QUIT|S 221 2.0.0 Bye", ["left-at-hello"]),
-        (f"{HELLO}|C MAIL FROM:<scanner>|S {replies.LOGIN_FIRST}",
+        (f"{HELLO}|C MAIL FROM:<scanner>|S {LOGIN_FIRST}",
          ["nobody-we-know", "sender-without-domain"]),
         (f"{HELLO}|C XYZ|S {replies.UNKNOWN}|C MAIL FROM:<>|S {replies.AUTOMATIC}",
          ["no-sender", "unknown"]),
@@ -168,6 +176,31 @@ def test_what_is_wrong(name: str) -> None:
         (tls("[SSL: NO_SHARED_CIPHER] no shared cipher"), ["old-tls"]),
         (tls("unexpected eof while reading"), ["tls-failed"]),
         ("", []),
+        # as it is when nobody writes down that the client left
+        (GREETING, ["left-at-greeting"]),
+        (f"{HELO}", ["wants-login"]),
+        (f"{DATA}", ["left-in-data"]),
+        (f"{HELLO}|C AUTH LOGIN|S 334 VXNlcm5hbWU6", ["left-at-login"]),
+        (f"{GREETING}|C EHLO x|S 250-a|S 250 STARTTLS|N {LEFT}", ["wants-login"]),
+        (f"{GREETING}|C EHLO x|S 250-AUTH PLAIN|S 250 DSN|N {LEFT}", ["wants-tls"]),
+        (f"{GREETING}|C EHLO x|S 250 STARTTLS|C STARTTLS|S 220 x|C EHLO x|S {OFFERS}|C QUIT",
+         ["left-at-hello"]),
+        (f"S {replies.NO_DEVICE}|N {NOT_LISTED}", ["not-listed"]),
+        ("S 554 x|N not_listed", ["not-listed", "unknown"]),
+        (f"{HELLO}|C AUTH LOGIN|S {replies.LOGGED_IN_ALREADY}", ["unknown"]),
+        (f"{HELLO}|{LOGIN}|S {replies.TOO_MANY_FAILURES}", ["locked-out"]),
+        (f"{HELLO}|{LOGIN}|S {replies.LOGIN_BUSY}", ["login-busy"]),
+        (f"{HELLO}|{LOGIN}|S {replies.BAD_LOGIN}", ["wrong-password"]),
+        (f"{HELLO}|C AUTH LOGIN|S {replies.NO_PLAIN_LOGIN}", ["login-without-tls"]),
+        (f"{HELLO}|C AUTH CRAM-MD5|S {auth.UNKNOWN_MECHANISM}", ["login-method"]),
+        (f"{HELLO}|C AUTH LOGIN|S 334 x|C *|S {auth.CANCELLED}", ["login-broken"]),
+        (f"{HELLO}|C AUTH LOGIN|S 334 x|C é|S {auth.NOT_BASE64}", ["login-broken"]),
+        (f"{HELLO}|C AUTH|S {auth.SYNTAX}", ["unknown"]),
+        (f"{HELLO}|C MAIL FROM:<a@b.c>|S {permit.LOGIN_FIRST}", ["nobody-we-know"]),
+        (f"{HELLO}|C MAIL FROM:<a@b.c>|S {permit.NOT_LISTED}", ["sender-not-listed"]),
+        (f"{HELLO}|C MAIL FROM:<a@b.c>|S {permit.NOT_OWNED}", ["sender-not-owned"]),
+        (f"S {guests.TOO_MANY}", ["too-many-connections"]),
+        (f"S {guests.BUSY}", ["too-many-connections"]),
     ],
 )  # fmt: skip
 def test_more_dialogues(script: str, names: list[str]) -> None:
@@ -178,6 +211,15 @@ def test_more_dialogues(script: str, names: list[str]) -> None:
     ("error", "name"),
     [
         ("[SSL: VERSION_TOO_LOW] version too low", "old-tls"),
+        # the bare reasons of the ssl module
+        ("UNSUPPORTED_PROTOCOL", "old-tls"),
+        ("NO_SHARED_CIPHER", "old-tls"),
+        ("WRONG_VERSION_NUMBER", "plain-at-tls-port"),
+        ("HTTP_REQUEST", "plain-at-tls-port"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "certificate"),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "certificate"),
+        ("UNEXPECTED_EOF_WHILE_READING", "tls-failed"),
+        ("ConnectionResetError", "tls-failed"),
         ("[SSL: NO_SUITABLE_SIGNATURE_ALGORITHM] no suitable signature algorithm", "old-tls"),
         ("[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version", "old-tls"),
         ("[SSL: SSLV3_ALERT_CERTIFICATE_UNKNOWN] certificate unknown", "certificate"),

@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from gateway.janitor import ORPHAN_AGE, Retention, keep_house, purge, sweep
+from gateway.janitor import (
+    ORPHAN_AGE,
+    REJECTS,
+    SESSIONS,
+    Retention,
+    forget,
+    keep_house,
+    purge,
+    sweep,
+)
 from gateway.model import Fax, State
 from gateway.spool import Kind, Spool
-from gateway.store import Store, StoreError
+from gateway.store import Store, StoreError, units
+from gateway.store.doors import Reject, Session
 from tests.make import inbound, outbound
 
 pytestmark = pytest.mark.anyio
@@ -101,3 +111,24 @@ async def test_a_full_disk_does_not_end_the_housekeeping(store: Store, spool: Sp
         await tried.wait()
         stop.set()
         await house
+
+
+async def test_what_the_doors_refused_is_forgotten(store: Store) -> None:
+    for at in (NOW - REJECTS - 1, NOW - REJECTS + 1):
+        await store.doors.refused([Reject(at, "smtp", "192.0.2.1", "", "", "550 no", "", 1)])
+    for at in (NOW - SESSIONS - 1, NOW - SESSIONS + 1):
+        await store.doors.heard([Session(at, "smtp", "192.0.2.1", "no mail", "S: 220")])
+    assert await forget(store, NOW) == 1
+    for table, kept in (("reject", NOW - REJECTS + 1), ("transcript", NOW - SESSIONS + 1)):
+        rows = await store._db.read(units.rows(f"SELECT at FROM {table}"))  # noqa: S608
+        assert rows == [{"at": kept}]
+
+
+async def test_housekeeping_forgets_too(store: Store, spool: Spool) -> None:
+    await store.doors.refused([Reject(1.0, "smtp", "192.0.2.1", "", "", "550 no", "", 1)])
+    stop = asyncio.Event()
+    house = asyncio.create_task(keep_house(store, spool, KEEP, stop))
+    await asyncio.sleep(0)  # it has begun
+    stop.set()
+    await house
+    assert not await store._db.read(units.rows("SELECT at FROM reject"))

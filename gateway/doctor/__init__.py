@@ -38,7 +38,10 @@ _MOST_MB = 200  # as SMTP_MAX_MESSAGE may be
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`quote`: the lines that tell it; `sessions`: in how many it was, `newest`: the last too."""
+    """`quote`: the lines that tell it; `sessions`: in how many it was, `newest`: the last too.
+
+    No session at all: only the list of refusals shows it.
+    """
 
     sign: Sign
     quote: str
@@ -56,10 +59,14 @@ class Known:
     device: str = ""  # the name of its [[device]]
     compat: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()  # of all devices
+    doors: tuple[str, ...] = ()  # SMTP_…=host:port
 
 
-def examine(dialogues: Sequence[str]) -> list[Finding]:
-    """What went wrong in those sessions, newest first; what the newest shows comes first."""
+def examine(dialogues: Sequence[str], rejects: Sequence[tuple[str, str]] = ()) -> list[Finding]:
+    """What went wrong in those sessions, newest first; what the newest shows comes first.
+
+    `rejects` (reply, because) add what no session shows: not all of them are kept.
+    """
     found: dict[str, Finding] = {}
     for number, dialogue in enumerate(dialogues):
         for one in _findings(dialogue):
@@ -69,6 +76,10 @@ def examine(dialogues: Sequence[str]) -> list[Finding]:
                 if known
                 else replace(one, newest=number == 0)
             )
+    for reply, because in rejects:
+        for one in _findings(f"S: {reply}\n-- {because}"):
+            if not (dialogues and (one.sign is _UNKNOWN or one.sign.weak)):
+                found.setdefault(one.sign.name, replace(one, sessions=0))
     return list(found.values())
 
 

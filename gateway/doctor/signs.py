@@ -36,14 +36,16 @@ def _sign(  # noqa: PLR0913 - a row of the table
     return Sign(name, re.compile(pattern, re.MULTILINE), means, do, compat, mend, weak)
 
 
-_LEFT = r"(?:-- client left|C: QUIT)"
+_LEFT = r"(?:\n-- client left|\nC: QUIT|\Z)"
+_OFFERS = r"\n(?:S: 250.*\n)*?S: 250.*"
 _AUTH = r"^C: +(?i:AUTH)\b.*\n"
 _DEVICE_LISTENER = "or let it fax without a login: list its address as a copier's, see below"
 
 SIGNS: tuple[Sign, ...] = (
     # the connection and TLS
     _sign(
-        "not-listed", r"^-- (?:peer not in SMTP_DEVICE_NETWORKS|not_listed|network)$",
+        "not-listed",
+        r"^-- (?:peer not in SMTP_DEVICE_NETWORKS|not_listed)$|^S: 554 .*Only for copiers",
         "It came to the copiers' listener, and its address is none of SMTP_DEVICE_NETWORKS.",
         "Add its address to SMTP_DEVICE_NETWORKS, see below, and restart the gateway.",
         mend="network",
@@ -54,14 +56,14 @@ SIGNS: tuple[Sign, ...] = (
         "See who: fax-gateway rejects --count. SMTP_MAX_CONNECTIONS_PER_IP is the limit for one.",
     ),
     _sign(
-        "plain-at-tls-port", r"^-- tls failed: .*(?:wrong version number|http request)",
+        "plain-at-tls-port", r"^-- tls failed: .*(?i:wrong.version.number|http.request)",
         "It spoke plain SMTP at the port that speaks TLS from the first byte (SMTP_TLS_LISTEN).",
         "In the copier choose SSL/TLS instead of STARTTLS, or the port of SMTP_LISTEN.",
     ),
     _sign(
         "old-tls",
-        r"^-- tls failed: .*(?i:unsupported.protocol|version too low|protocol.version"
-        r"|no.shared.cipher|no suitable|inappropriate fallback|legacy)",
+        r"^-- tls failed: .*(?i:unsupported.protocol|version.too.low|protocol.version"
+        r"|no.shared.cipher|no.suitable|inappropriate.fallback|legacy)",
         "It speaks only TLS 1.0 or 1.1, or only ciphers of that time.",
         "Look for new firmware; until then forgive it at the copiers' listener, see below.",
         compat="tls1.0",
@@ -74,8 +76,13 @@ SIGNS: tuple[Sign, ...] = (
         "authority's certificate, or switch the checking of certificates off.",
     ),
     _sign(
+        "no-tls", r"^C: +(?i:STARTTLS).*\nS: (?:454|50[02])",
+        "It wants TLS, and there is none here.",
+        "Set SMTP_TLS_CERT and SMTP_TLS_KEY, or switch TLS off in the copier.",
+    ),
+    _sign(
         "tls-failed",
-        rf"^-- tls failed: |^C: +(?i:STARTTLS).*\nS: 220.*\n{_LEFT}",
+        rf"^-- tls failed: |^S: 421 4\.7\.0 TLS|^C: +(?i:STARTTLS).*\nS: 220.*{_LEFT}",
         "It gave up while TLS was being agreed upon.",
         "Most often it does not trust our certificate, or it is too old for TLS 1.2: try without "
         "TLS at the copiers' listener, or with compat tls1.0.",
@@ -86,6 +93,11 @@ SIGNS: tuple[Sign, ...] = (
         "What came in was no SMTP: TLS from the first byte, or a browser, or a scan of ports.",
         "In the copier choose STARTTLS (or no TLS) for this port, or SSL/TLS with the port of "
         "SMTP_TLS_LISTEN.",
+    ),
+    _sign(
+        "no-proxy-line", r"^S: 421 4\.7\.0 PROXY",
+        "It stands in SMTP_PROXY_NETWORKS and does not say for whom it speaks (PROXY protocol).",
+        "Switch the PROXY protocol on in the load balancer, or take it out of that setting.",
     ),
     _sign(
         "early-talk", r"^S: 554 5\.5\.0 ",
@@ -133,7 +145,7 @@ SIGNS: tuple[Sign, ...] = (
         mend="device",
     ),
     _sign(
-        "login-not-offered", rf"{_AUTH}S: 50[0-3]",
+        "login-not-offered", rf"{_AUTH}S: 50[02]",
         "It wants to log in and we offered no login: there are no users, or TLS must be on first.",
         "Switch SMTP authentication off in the copier and list its address, see below; or set "
         "SMTP_USERS_FILE and switch TLS on in the copier.",
@@ -146,22 +158,22 @@ SIGNS: tuple[Sign, ...] = (
         "the name with SMTP_USERS_FILE.",
     ),
     _sign(
-        "locked-out", r"^S: 535.*\n(?:.*\n)*?S: 421 4\.7\.0",
+        "locked-out", r"^S: 421 4\.7\.0 Too many failed|^S: 535.*\n(?:.*\n)*?S: 421 4\.7\.0",
         "It was refused so often that it is shut out for a while.",
         "Mend the cause, then wait some minutes before the next try.",
     ),
     _sign(
-        "login-busy", r"^S: 454 ",
+        "login-busy", r"^S: 454 4\.7\.0 (?!TLS)",
         "We could not check the login just then.",
         "Scan again; when it stays so, look for auth lines in the journal.",
     ),
     _sign(
-        "login-broken", r"^S: 501 5\.5\.2 .*|^S: 334.*\nC: \*\*\*\nS: 501",
+        "login-broken", r"^S: 501 5\.(?:5\.2|7\.0) |^S: 334.*\nC: \*\*\*\nS: 501",
         "Its login was broken off, or is no base64.",
         "Type name and password in the copier anew, without letters outside ASCII.",
     ),
     _sign(
-        "left-at-login", rf"^S: 334.*\n{_LEFT}",
+        "left-at-login", rf"^S: 334.*{_LEFT}",
         "It left when we asked for its name or password.",
         "Enter name and password in the copier, set the method to LOGIN, " + _DEVICE_LISTENER + ".",
         mend="device",
@@ -227,9 +239,19 @@ SIGNS: tuple[Sign, ...] = (
         "to your mail server.",
     ),
     _sign(
-        "bad-number", r"^S: 501 5\.1\.3 |^S: 550 5\.1\.1 ",
+        "bad-number", r"^S: 501 5\.1\.3 |^S: 550 5\.1\.1 (?!Nobody)",
         "What stands before the @ is no fax number.",
         "Write it as +14155550100@fax.local; without digits for an outside line.",
+    ),
+    _sign(
+        "no-number-in-subject", r"^S: 550 5\.1\.3 ",
+        "It writes to the fixed address, and its Subject has no number for it.",
+        "End the Subject with [fax to=+14155550100], or write to number@fax.local.",
+    ),
+    _sign(
+        "option", r"^S: 550 5\.5\.4 ",
+        "An option in the address, the Subject or a header is not known, or not allowed there.",
+        "The reply names the options that are known; most copiers need none.",
     ),
     _sign(
         "not-permitted", r"^S: 550 5\.7\.1 Destination",
@@ -237,7 +259,7 @@ SIGNS: tuple[Sign, ...] = (
         "See which rule says so: fax-gateway permit SENDER NUMBER --explain.",
     ),
     _sign(
-        "quota", r"^S: 451 4\.7\.1 ",
+        "quota", r"^S: (?:451 4\.7\.1|550 5\.7\.1 Quota)",
         "Its allowance for this hour or day is spent.",
         "Wait, or raise faxes_per_… or pages_per_… of its [[device]] or [[sender]].",
     ),
@@ -280,7 +302,8 @@ SIGNS: tuple[Sign, ...] = (
         "Do not forward the gateway's mails to a fax number.",
     ),
     _sign(
-        "left-in-data", r"^-- client left before the end of data",
+        "left-in-data",
+        r"^-- client left before the end of data|^S: 354.*(?:\n-- client left.*)?\Z",
         "The connection broke off in the middle of the mail: nothing was faxed.",
         "Scan again. When it stays so: check the cable, the network, and a time-out in the copier "
         "that is too short for big scans.",
@@ -311,7 +334,7 @@ SIGNS: tuple[Sign, ...] = (
         weak=True,
     ),
     _sign(
-        "left-at-greeting", rf"\AS: 220.*\n{_LEFT}",
+        "left-at-greeting", rf"\AS: 220.*{_LEFT}",
         "It connected and left without a word: a test of the port, or it waited for TLS at once.",
         "If a person pressed scan: in the copier choose STARTTLS or no TLS for this port, or "
         "SSL/TLS with the port of SMTP_TLS_LISTEN.",
@@ -319,19 +342,20 @@ SIGNS: tuple[Sign, ...] = (
     ),
     _sign(
         "wants-tls",
-        rf"\A(?!(?:.*\n)*-- tls)(?:.*\n)*C: +(?i:EHLO)\b.*\n(?!.*STARTTLS)S: 250.*\n{_LEFT}",
+        rf"\A(?!(?:.*\n)*(?:-- tls|C: +(?i:STARTTLS)))(?:.*\n)*C: +(?i:EHLO)\b.*"
+        rf"(?!{_OFFERS}STARTTLS){_OFFERS}{_LEFT}",
         "It said hello and left: we offered it no TLS.",
         "Set SMTP_TLS_CERT and SMTP_TLS_KEY, or switch TLS off in the copier.",
         weak=True,
     ),
     _sign(
-        "wants-login", rf"^C: +(?i:EHLO|HELO)\b.*\n(?!.*\bAUTH\b)S: 250.*\n{_LEFT}",
+        "wants-login", rf"^C: +(?i:EHLO|HELO)\b.*(?!{_OFFERS}\bAUTH\b){_OFFERS}{_LEFT}",
         "It said hello and left: we offered it no login.",
         "Switch SMTP authentication off in the copier and list its address, see below.",
         mend="device", weak=True,
     ),
     _sign(
-        "left-at-hello", rf"^C: +(?i:EHLO|HELO)\b.*\nS: 250.*\n{_LEFT}",
+        "left-at-hello", rf"^C: +(?i:EHLO|HELO)\b.*{_OFFERS}{_LEFT}",
         "It said hello and left: the test button of a copier does that, and it is no trouble.",
         "Press scan. When nothing more comes, try another setting of TLS in the copier.",
         weak=True,

@@ -31,6 +31,7 @@ MOST_WAITING = 5_000  # rows in memory while the database takes none
 MORE_OF_ONE, MORE_OF_ALL = "more of this peer", "more of many peers"
 
 _LONGEST = 200
+_SHOWN_FROM = 8  # digits, from which on `numbers.masked` shows the last four
 _NUMBER = r"\d(?:[ ().\-/]{0,3}\d){6,}"
 _WRITTEN = re.compile(rf"\+?{_NUMBER}")
 # reply codes, SIZE=12345678 and 192.0.2.17 are no numbers that anybody dials
@@ -50,6 +51,19 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def peer_name(peer: str) -> str:
+    """An IPv4 client of an IPv6 socket has one name."""
+    return peer[7:] if peer.startswith("::ffff:") and "." in peer else clean(peer)
+
+
+def masked_like(sought: str) -> str:
+    """What rows show of an address or a number that somebody looks for, "" = of neither."""
+    if number := _WRITTEN.search(sought):
+        digits = re.sub(r"\D", "", number[0])
+        return f"•••{digits[-4:]}" if len(digits) >= _SHOWN_FROM else ""
+    return masked_address(sought) if "@" in sought else ""
 
 
 def masked_text(text: str) -> str:
@@ -92,7 +106,7 @@ class Refusals:
             self._peers.clear()
         whom = masked(number) if number else masked_address(recipient)
         row = Reject(
-            self._minute * MINUTE, door, clean(peer), clean(masked_address(sender)),
+            self._minute * MINUTE, str(door), peer_name(peer), clean(masked_address(sender)),
             clean(whom), clean(reply), clean(because), 0,
         )  # fmt: skip
         self._count(row, now)

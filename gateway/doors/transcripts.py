@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.doors.refusals import clean, flush_until, masked_text
+from gateway.doors.refusals import clean, flush_until, masked_text, peer_name
 from gateway.store import Store, StoreError
 from gateway.store.doors import DEVICE, SESSIONS_OF_ONE, Session
 
@@ -120,7 +120,8 @@ class Transcripts:
 
     def keep(self, peer: str, door: str, transcript: Transcript, outcome: str) -> None:
         """`outcome`: the last refusal, or what came of it: "mail", "no mail", "timed out"."""
-        self._waiting.append((self._clock(), door, peer, outcome, transcript))
+        peer = peer_name(peer)
+        self._waiting.append((self._clock(), str(door), peer, outcome, transcript))
         self._bound(door, peer)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -160,7 +161,7 @@ class Transcripts:
 
 def _written(waiting: list[tuple[float, str, str, str, Transcript]]) -> list[Session]:
     return [
-        Session(at, door, clean(peer), clean(masked_text(outcome)), transcript.text())
+        Session(at, door, peer, clean(masked_text(outcome)), transcript.text())
         for at, door, peer, outcome, transcript in waiting
     ]
 

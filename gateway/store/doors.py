@@ -41,6 +41,8 @@ COUNTED = f"""SELECT SUM(times) AS times, because, reply, peer, MIN(at) AS first
     FROM reject {_WHICH} GROUP BY because, reply, peer
     ORDER BY times DESC, last DESC, peer LIMIT :most"""  # noqa: S608 - our own text
 TOTAL = f"SELECT COUNT(*) AS rows, COALESCE(SUM(times), 0) AS times FROM reject {_WHICH}"  # noqa: S608 - our own text
+REJECTS_OF = """SELECT reply, because FROM reject WHERE peer = :peer AND at >= :since
+    ORDER BY at DESC, id LIMIT :most"""
 SESSIONS_OF = """SELECT at, door, peer, outcome, dialogue FROM transcript
     WHERE peer = :peer ORDER BY at DESC, id LIMIT :most"""
 PEERS = """SELECT peer, door, MAX(at) AS at, COUNT(*) AS sessions FROM transcript

@@ -1,0 +1,193 @@
+"""`device doctor`: from a session at the door to the lines that mend it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli import app
+from gateway.doors.refusals import Refusals
+from gateway.doors.transcripts import LEFT, Transcript, Transcripts
+from gateway.rules import load
+from gateway.store import DATABASE, Store
+from tests.cli.test_verbs import GOOD
+from tests.cli.test_verbs import run as run_program
+
+pytestmark = pytest.mark.anyio
+
+PEER = "192.0.2.17"
+Talk = Callable[[Transcript], None]
+
+
+def bare_lf(transcript: Transcript) -> None:
+    transcript.said("220 fax.local ESMTP")
+    transcript.heard(b"EHLO MFP-3\n")
+    transcript.said("500 5.5.2 Bad command syntax")
+
+
+def login_after_helo(transcript: Transcript) -> None:
+    transcript.said("220 fax.local ESMTP")
+    transcript.heard(b"HELO MFP-3\r\n")
+    transcript.said("250 fax.local")
+    transcript.heard(b"AUTH LOGIN c2Nhbm5lcg==\r\n")
+    transcript.said("502 5.5.1 Command not implemented")
+    transcript.note(LEFT)
+
+
+def fine(transcript: Transcript) -> None:
+    transcript.said("220 fax.local ESMTP")
+    transcript.heard(b"EHLO MFP-3\r\n")
+    transcript.said("250 fax.local")
+    transcript.heard(b"MAIL FROM:<scan@example.com>\r\n")
+    transcript.said("250 2.1.0 Sender ok")
+    transcript.said("250 2.0.0 accepted as k7m2p9x4h3qd")
+
+
+async def kept(path: Path, *talks: Talk, peer: str = PEER) -> None:
+    """As the doors leave it behind."""
+    store = Store(path / DATABASE)
+    await store.open()
+    now = time.time()
+    for number, talk in enumerate(talks):
+        transcripts = Transcripts(store, lambda number=number: now - 600 + number)  # type: ignore[misc]
+        transcript = Transcript()
+        talk(transcript)
+        transcripts.keep(f"::ffff:{peer}", "device", transcript, "no mail")
+        assert await transcripts.flush()
+    await store.close()
+
+
+def run(data: Path, *arguments: str, **environ: str) -> Result:
+    rules = {"RULES_FILE": str(data / "rules.toml")}
+    return CliRunner().invoke(
+        app, ["device", "doctor", *arguments], env=GOOD | rules | {"DATA_DIR": str(data)} | environ
+    )
+
+
+def said(data: Path, *arguments: str, code: int = 0, **environ: str) -> dict[str, Any]:
+    done = run(data, *arguments, "--json", **environ)
+    assert done.exit_code == code, done.output
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+async def test_from_two_bad_sessions_to_the_lines_that_mend_it(tmp_path: Path) -> None:
+    await kept(tmp_path, bare_lf, login_after_helo, peer=PEER)
+    told = said(tmp_path, PEER)
+    assert list(told) == ["peer", "sessions", "findings", "rules", "settings"]
+    assert [(f["name"], f["sessions"], f["newest"]) for f in told["findings"]] == [
+        ("login-after-helo", 1, True),
+        ("bare-lf", 1, False),
+    ]
+    assert list(told["findings"][0]) == [
+        "name", "means", "do", "compat", "quote", "sessions", "newest",
+    ]  # fmt: skip
+    newest = told["sessions"][0]
+    assert newest["dialogue"][3] == "C: AUTH LOGIN ***"
+    assert newest["story"] == (
+        "it said HELO MFP-3; wanted to log in (LOGIN);"
+        ' we said "502 5.5.1 Command not implemented"; client left'
+    )
+    assert told["settings"] == [
+        "SMTP_DEVICE_LISTEN=0.0.0.0:2526", f"SMTP_DEVICE_NETWORKS={PEER}",
+    ]  # fmt: skip
+    file = tmp_path / "rules.toml"
+    file.write_text(f'{told["rules"]}\n[[route]]\nmail = "office@example.com"\n')
+    (device,) = load(file, ["fax.local"]).device
+    assert device.compat == {"bare-lf", "helo-auth"}
+
+    # when it is done as it was told, there is nothing more to write
+    files: dict[str, Any] = {"SMTP_DEVICE_LISTEN": "127.0.0.1:2526", "SMTP_DEVICE_NETWORKS": PEER}
+    again = said(tmp_path, PEER, **files)
+    assert (again["rules"], again["settings"]) == ("", [])
+
+
+async def test_as_people_read_it(tmp_path: Path) -> None:
+    await kept(tmp_path, login_after_helo, bare_lf)
+    done = run(tmp_path, PEER)
+    assert done.exit_code == 0
+    first, _, rest = done.stdout.partition("\n1. ")
+    assert f"Z  {PEER} at the door device: no mail\n  it said EHLO MFP-3 <LF>; we said" in first
+    assert rest.startswith("It ends lines with LF alone, where SMTP wants CR LF. (1 of 2 sessions)")
+    assert "\n     C: EHLO MFP-3 <LF>\n     S: 500 5.5.2 Bad command syntax\n   → Look" in rest
+    assert "(1 of 2 sessions, not in the newest)" in rest
+    assert "Into rules.toml (then: systemctl reload fax-gateway):\n\n[[device]]\n" in rest
+    assert "\nSMTP_DEVICE_LISTEN=0.0.0.0:2526\n" in rest
+    assert rest.endswith("Then let the copier use the port of SMTP_DEVICE_LISTEN.\n")
+
+
+async def test_the_files_in_force_are_looked_at(tmp_path: Path) -> None:
+    await kept(tmp_path, bare_lf)
+    (tmp_path / "rules.toml").write_text(
+        '[[device]]\nnetwork = "192.0.2.0/24"\nname = "second-floor"\ncompat = "tls1.0"\n'
+        '[[route]]\nmail = "office@example.com"\n'
+    )
+    told = said(tmp_path, PEER, SMTP_DEVICE_NETWORKS="10.0.0.0/8,192.0.2.0/25")
+    assert told["rules"] == (
+        '# in your [[device]] named "second-floor"\ncompat = ["bare-lf", "tls1.0"]'
+    )
+    assert told["settings"] == ["SMTP_DEVICE_LISTEN=0.0.0.0:2526"]
+
+
+@pytest.mark.parametrize(
+    "broken", [{"RULES_FILE": "nowhere"}, {"FAX_MAX_PAGES": "many"}, {"SMTP_LISTEN": "x"}]
+)
+async def test_broken_files_do_not_stop_the_doctor(tmp_path: Path, broken: dict[str, Any]) -> None:
+    await kept(tmp_path, bare_lf)
+    assert "bare-lf" in said(tmp_path, PEER, **broken)["rules"]
+
+
+async def test_all_is_well(tmp_path: Path) -> None:
+    await kept(tmp_path, fine)
+    done = run(tmp_path, PEER)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (
+        0, "Nothing went wrong in these sessions.",
+    )  # fmt: skip
+    assert "we took the mail" in done.stdout
+
+
+async def test_refused_without_a_session(tmp_path: Path) -> None:
+    await kept(tmp_path)
+    store = Store(tmp_path / DATABASE)
+    await store.open()
+    refusals = Refusals(store)
+    refusals.note("device", PEER, "554 5.7.1 Only for copiers", because="not_listed")
+    await refusals.flush()
+    await store.close()
+    told = said(tmp_path, PEER, SMTP_DEVICE_LISTEN="127.0.0.1:0", SMTP_DEVICE_NETWORKS="10.0.0.0/8")
+    assert [(f["name"], f["sessions"]) for f in told["findings"]] == [("not-listed", 0)]
+    assert told["settings"] == [f"SMTP_DEVICE_NETWORKS=10.0.0.0/8,{PEER}"]
+    assert f"{PEER} was refused, and no session of it is kept." in run(tmp_path, PEER).stdout
+
+
+async def test_nothing_is_known(tmp_path: Path) -> None:
+    await kept(tmp_path, bare_lf)
+    assert said(tmp_path, "192.0.2.99", code=1) == {
+        "peer": "192.0.2.99", "sessions": [], "findings": [], "rules": "", "settings": [],
+    }  # fmt: skip
+    done = run(tmp_path, "192.0.2.99", SMTP_DEVICE_LISTEN="10.1.1.1:2526")
+    assert done.exit_code == 1
+    assert "Nothing is known of 192.0.2.99" in done.stdout
+    assert "Press scan" in done.stdout
+    assert "SMTP_DEVICE_LISTEN=10.1.1.1:2526" in done.stdout
+    assert f"\n{PEER}  device  1         " in done.stdout, "perhaps it comes by another address"
+
+
+def test_no_address(tmp_path: Path) -> None:
+    done = run(tmp_path, "copier.example.com")
+    assert (done.exit_code, "is no IP address" in done.stderr) == (2, True)
+
+
+async def test_the_program_itself(tmp_path: Path) -> None:
+    await kept(tmp_path, bare_lf)
+    done = run_program("device", "doctor", PEER, DATA_DIR=str(tmp_path))
+    assert (done.returncode, "bare-lf" in done.stdout) == (0, True), done.stderr
+    assert "fax-gateway device doctor" in run_program("device", "doctor", "--help").stdout
+    assert "doctor" in run_program("device", "--help").stdout
+    assert run_program("--help").stdout.count("...") == 1, "each verb's line in the list is whole"
