@@ -97,9 +97,12 @@ class Policy:
         """The copier at this IP address."""
         return next((one for one in self.rules.device if within(peer, one.network)), None)
 
+    def plan(self, permit: Permit) -> DialPlan:
+        return DialPlan(self.defaults.home, permit.countries)
+
     def number(self, permit: Permit, written: str) -> E164 | Refusal:
         """What the digits mean, if this sender may call there."""
-        return DialPlan(self.defaults.home, permit.countries).number(written)
+        return self.plan(permit).number(written)
 
     def ceilings(self, identity: str, sender: str = "") -> tuple[Ceiling, ...]:
         """All that bind a fax of this identity and envelope sender, by the rules in force.
