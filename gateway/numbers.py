@@ -1,4 +1,4 @@
-"""Written number → E.164: the address grammar, and the dial plan that says what may be dialled.
+"""Written number → E.164: how numbers are written, and the dial plan: what may be dialled.
 
 Pure. One grammar and one normaliser for every door, for policy, duplicates and the log: what is
 not wholly understood is refused, never dialled in part.
@@ -56,7 +56,6 @@ Refusal.NO_NUMBER = Refusal("550 5.1.1 Not a valid fax number", "no_number")
 Refusal.TOLL_DENIED = Refusal("550 5.7.1 Destination not permitted", "toll_denied")
 Refusal.RELAY_TRY = Refusal("554 5.7.1 Relay access denied", "relay_try")
 
-
 LONGEST_WRITTEN = 64  # characters; a number has 15 digits and a few separators
 _WRITTEN = re.compile(r"\+?[0-9](?:[-.]?[0-9])*")  # 1-206-555-1234, +1.206.555.1234
 
@@ -66,17 +65,36 @@ def plain(written: str) -> str:
 
     The only reader of numbers: addresses, options, aliases and the dial plan all ask here.
     """
-    if len(written) > LONGEST_WRITTEN or not _WRITTEN.fullmatch(written):
-        return ""
-    return re.sub(r"[-.]", "", written)
+    whole = len(written) <= LONGEST_WRITTEN and _WRITTEN.fullmatch(written)
+    return re.sub(r"[-.]", "", written) if whole else ""
 
 
-LONGEST_LOCAL_PART = 64  # RFC 5321 §4.5.3.1.1
-_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
-_TOLL_AREAS = re.compile(r"\+1(?:900|...976|.11)")  # NANP: 900, 976 and N11 cost, or reach police
-_TOLL_TYPES = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST})
+_TOLL_RANGES = re.compile(  # whole ranges of the plans, assigned or not
+    r"\+(?:"
+    r"1(?:900|.11|...(?:976|.11|5551212))|"  # NANP: premium; police and services; enquiries
+    r"44(?:9|8[47]|70)|"  # Ofcom: premium, service charge, personal
+    r"49(?:1(?:[0-39]|80)|[79]00)|"  # BNetzA: carriers, enquiries, votes, service, premium
+    r"338[1-9]|34905)"  # Arcep: added value; CNMC: votes
+)
+_TOLL = {  # a personal number is forwarded anywhere at the caller's cost
+    PhoneNumberType.PREMIUM_RATE: "premium_rate",
+    PhoneNumberType.SHARED_COST: "shared_cost",
+    PhoneNumberType.PERSONAL_NUMBER: "personal_number",
+}
 _SHORTEST = 7  # digits of a number that is no service number
 _EMERGENCY = frozenset({"112", "911", "999", "000"})  # denied in every country
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a dial plan understands a written number. `because` is a sentence for people."""
+
+    outcome: E164 | Refusal
+    because: str
+    number: str = ""  # "" = nothing whole was read
+    country: str = ""
+    kind: str = ""
+    assigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,33 +110,76 @@ class DialPlan:
 
     def number(self, written: str) -> E164 | Refusal:
         """The number that these digits mean when they are dialled at home."""
-        return _dialled(written, self.home, frozenset(self.allowed or {self.home}))
+        return _read(written, self.home, frozenset(self.allowed or {self.home})).outcome
+
+    def explain(self, written: str) -> list[str]:
+        """Plain sentences: what was read, and why it may be dialled or not."""
+        allowed = frozenset(self.allowed or {self.home})
+        reading = _read(written, self.home, allowed)
+        verdict = "Denied" if isinstance(reading.outcome, Refusal) else "Allowed"
+        last = f"{verdict}: {reading.because}."
+        if not reading.number:
+            return [last]
+        listed = ", ".join(sorted(allowed))
+        unknown = "Warning: not assigned yet, as far as the number lists know."
+        return [
+            f"Read as {reading.number}; home is {self.home}.",
+            f"Its country is {reading.country}; the list has {listed}.",
+            f"Its type is {reading.kind}." if reading.assigned else unknown,
+            last,
+        ]
 
 
 @lru_cache(maxsize=4096)  # people fax the same few numbers again and again
-def _dialled(written: str, home: str, allowed: frozenset[str]) -> E164 | Refusal:
+def _read(written: str, home: str, allowed: frozenset[str]) -> Reading:
     digits = plain(written)
     if not digits:
-        return Refusal.BAD_NUMBER
+        return Reading(Refusal.BAD_NUMBER, "not written as a number such as +14155550100")
     if _is_short(digits, home):
-        return Refusal.TOLL_DENIED
+        return Reading(Refusal.TOLL_DENIED, "an emergency or service number")
     try:
         number = phonenumbers.parse(digits, home)
     except NumberParseException:
-        return Refusal.NO_NUMBER
+        return Reading(Refusal.NO_NUMBER, "no country's numbers look like this")
     # "possible" alone would also take a number without its area code
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-        return Refusal.NO_NUMBER
+        return Reading(Refusal.NO_NUMBER, "digits are missing or too many")
     if not _is_whole(digits, number, home):
-        return Refusal.NO_NUMBER
-    international = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    denied = (
-        (region := country(number)) not in allowed
-        or phonenumbers.number_type(number) in _TOLL_TYPES
-        or _TOLL_AREAS.match(international) is not None
-        or _is_short(phonenumbers.national_significant_number(number), region)
+        return Reading(Refusal.NO_NUMBER, "digits are left over, or it can be read in two ways")
+    return _judged(number, allowed)
+
+
+def _judged(number: PhoneNumber, allowed: frozenset[str]) -> Reading:
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    region, kind = country(number), phonenumbers.number_type(number)
+    because = ""
+    if region not in allowed or not region.isalpha():  # "001" is no country
+        because = "its country is not on the list"
+    elif _is_short(phonenumbers.national_significant_number(number), region):
+        because = "an emergency or service number"
+    elif kind in _TOLL or _TOLL_RANGES.match(written):
+        because = "calls there cost extra"
+    elif kind == PhoneNumberType.UNKNOWN and _is_near_toll(number, region):
+        because = "not assigned, and calls to its neighbours cost extra"
+    return Reading(
+        outcome=Refusal.TOLL_DENIED if because else E164(written), number=written,
+        because=because or "its country is on the list and calls there cost no extra",
+        country=region if region.isalpha() else "none", assigned=kind != PhoneNumberType.UNKNOWN,
+        kind=PhoneNumberType.to_string(kind).replace("_", " ").lower(),
+    )  # fmt: skip
+
+
+def _is_near_toll(number: PhoneNumber, region: str) -> bool:
+    """Does any number with the same first three digits cost extra?"""
+    metadata = PhoneMetadata.metadata_for_region(region)
+    national = phonenumbers.national_significant_number(number)
+    kinds = filter(None, (getattr(metadata, name) for name in _TOLL.values()))
+    return any(
+        re.fullmatch(kind.national_number_pattern or "", (national[:3] + digit * 14)[:length])
+        for kind in kinds
+        for length in kind.possible_length
+        for digit in "0123456789"
     )
-    return Refusal.TOLL_DENIED if denied else E164(international)
 
 
 def _is_whole(digits: str, number: PhoneNumber, home: str) -> bool:
@@ -177,22 +238,6 @@ def country(number: PhoneNumber) -> str:
     return str(phonenumbers.region_code_for_number(neighbour) or "")
 
 
-def recipient(address: str, domains: Collection[str], plan: DialPlan) -> E164 | Refusal:
-    """The number that a raw envelope address (between the angle brackets) names."""
-    local, at, domain = address.rpartition("@")
-    if re.search(r"[@%!:]", local):  # two @, source route, percent and bang paths
-        return Refusal.RELAY_TRY
-    if re.search(r"[() \t\[\]]", local) or re.search(r"[() \t]", domain):
-        return Refusal.COMMENT
-    if not (at and local.isascii() and _DOMAIN.fullmatch(domain.lower())):
-        return Refusal.RELAY_TRY if _is_literal(domain) else Refusal.BAD_NUMBER
-    if domain.lower() not in domains:
-        return Refusal.RELAY_TRY
-    if len(local) > LONGEST_LOCAL_PART:
-        return Refusal.BAD_NUMBER
-    return plan.number(local)
-
-
 def masked(number: str) -> str:
     """For logs: country code and the last four digits, `+1•••1234`."""
     digits = re.sub(r"[^0-9]", "", number)
@@ -203,7 +248,3 @@ def masked(number: str) -> str:
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
     code = next((digits[:length] for length in (1, 2, 3) if int(digits[:length]) in codes), "")
     return f"+{code}•••{digits[-4:]}"
-
-
-def _is_literal(domain: str) -> bool:
-    return domain.startswith("[") and domain.endswith("]")

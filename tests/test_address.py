@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from random import Random
+
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from gateway.address import (
     LONGEST_HEADER,
@@ -358,3 +363,156 @@ def test_a_number_behind_a_plus(address: str, outcome: str | None) -> None:
 
 def test_a_mailbox_without_a_domain_has_no_plus() -> None:
     assert plus_number("+14155550100", "") is None
+
+
+# Whatever comes
+
+
+WORDS = ["FAX=", "/fax=", "/T33S=7", "/", "IMCEAFAX-", "+2B", "+20", "+28", "+29", "_", "Ann+40",
+         "board", "front-desk", "fax", "postmaster", "/cover=none", "/ref=1", "/at=18.00", "/to=1",
+         "(", ")", " ", "-", ".", "+", "=", "@", "%", "!", ":", '"', "[", "]", "\u0660", "\u212a",
+         "\r\n", "\0", "ann", "<", ">", ",", ";", "\\", *"0123456789"]  # fmt: skip
+ENDS = ["@fax.local", "@FAX.Local", "@fax.local.", "@14155550100.fax.local", "@1-2.fax.local",
+        "@evil.example", "@fax.local", ""]  # fmt: skip
+NUMBER = st.from_regex(r"\+?[0-9](?:[-.]?[0-9]){0,14}", fullmatch=True)
+
+
+def number(random: Random) -> str:
+    written = "".join(random.choice("0123456789") for _ in range(random.randint(1, 13)))
+    cut = random.randint(0, len(written))
+    sign = random.choice(["-", ".", "", "", "--"])
+    return random.choice(["+", "", "", "+2B"]) + written[:cut] + sign + written[cut:]
+
+
+def address(random: Random) -> str:
+    """Pieces of every form in any order, more often nearly right than not."""
+    pieces = [random.choice([number(random), random.choice(WORDS)])
+              for _ in range(random.randint(0, 4))]  # fmt: skip
+    form = random.choice(["{}", "{}", "FAX={}", "/FAX={}/", "IMCEAFAX-{}", "{}/T33S=7", "{}/ref=1"])
+    return form.format("".join(pieces)) + random.choice(ENDS)
+
+
+def digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", text)
+
+
+def written_in(address: str) -> str:
+    """The digits that whoever wrote the address can see of a number, read without the grammar."""
+    local, _, domain = address.rpartition("@")
+    if domain.lower() != "fax.local":
+        return digits(domain)
+    if local.lower().startswith("imceafax-"):
+        text = re.sub(r"\+(..)", lambda byte: chr(int(byte[1], 16)), local[9:])
+        local = text.replace("_", "/").rpartition("@")[2]
+    return digits(re.sub(r"/?FAX=", "", local, flags=re.IGNORECASE).partition("/")[0])
+
+
+def is_whole_or_refused(address: str) -> bool:
+    """Was a number taken? Then it is exactly the digits that were written."""
+    found = destination(address, DOMAINS, ALIASES)
+    if isinstance(found, Refusal):
+        assert re.fullmatch(r"(501 5\.1\.3|55[034] 5\.[1-7]\.[0-9]) [ -~]+", found), address
+        assert len(found) <= 510, address
+        return False
+    if found.kind == Kind.NUMBER and not found.alias:
+        assert re.fullmatch(r"\+?[0-9]+", found.numbers[0]), address
+        assert [digits(one) for one in found.numbers] == [written_in(address)], address
+        return True
+    assert found.alias in {"", "front-desk", "board"}, address
+    assert found.numbers == tuple(digits_of_alias(found.alias)), address
+    return False
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**64))
+def test_twenty_thousand_addresses_are_whole_or_refused(seed: int) -> None:
+    random = Random(seed)
+    taken = [is_whole_or_refused(address(random)) for _ in range(500)]
+    assert any(taken)
+    assert not all(taken)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.one_of(st.text(max_size=40), st.text(max_size=20).map("{}@fax.local".format)))
+@example("IMCEAFAX-5+40+2B1+20+28206+29+20936-7329@fax.local")
+def test_any_text_is_whole_or_refused(text: str) -> None:
+    is_whole_or_refused(text)
+
+
+def digits_of_alias(alias: str) -> list[str]:
+    return [number.replace("-", "") for number in ALIASES.get(alias, [])]
+
+
+@settings(deadline=None, max_examples=300)
+@given(NUMBER, st.sampled_from(["{}", "FAX={}", "/fax={}/T33S=12/", "{}/ref=4711", "IMCEAFAX-{}"]),
+       st.data())  # fmt: skip
+def test_a_lost_or_added_character_never_gives_the_same_number(
+    number: str, form: str, data: st.DataObject
+) -> None:
+    """Of the number itself: whatever a typing slip becomes, it is not passed off as the old one."""
+    written = number.replace("+", "+2B") if "IMCEA" in form else number
+    meant = destination(f"{form.format(written)}@fax.local", DOMAINS)
+    assert isinstance(meant, Destination)
+    assert digits(meant.numbers[0]) == digits(number)
+    at = data.draw(st.integers(0, len(written)))
+    extra = data.draw(st.sampled_from("0123456789(), ;xp#*"))
+    slips = [written[:at] + extra + written[at:]]
+    if at < len(written) and written[at].isdigit() and "+2B"[at : at + 1] != written[at : at + 1]:
+        slips.append(written[:at] + written[at + 1 :])
+    for slip in slips:
+        found = destination(f"{form.format(slip)}@fax.local", DOMAINS)
+        if isinstance(found, Destination) and digits(slip) != digits(written):
+            assert found.numbers != meant.numbers
+        elif isinstance(found, Destination):
+            assert digits(found.numbers[0]) == digits(number)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**64))
+def test_any_field_is_read_or_refused(seed: int) -> None:
+    random = Random(seed)
+    for _ in range(20):
+        pieces = [random.choice([address(random), random.choice(WORDS), "<+14155550100@fax.local>"])
+                  for _ in range(random.randint(0, 6))]  # fmt: skip
+        value = "".join(pieces)
+        for found in header_destinations(value, DOMAINS, ALIASES):
+            if isinstance(found, Destination) and found.kind == Kind.NUMBER and not found.alias:
+                assert any(found == destination(one, DOMAINS) for one in candidates(value)), value
+
+
+def candidates(value: str) -> list[str]:
+    """All that stands between two separators: an address is never put together from pieces."""
+    cuts = [i for i, character in enumerate(value) if character in "<>,;"] + [len(value)]
+    starts = [0, *(cut + 1 for cut in cuts)]
+    return [value[a:b].strip() for a in starts for b in cuts if a <= b]
+
+
+FORMS = [
+    "{}@fax.local",
+    "<{}@fax.local>",
+    "Ann <{}@fax.local>",
+    '"Smith, Ann" <{}@fax.local>',
+    '"(206) 555-1234; x" <{}@fax.local>',
+    "=?utf-8?q?a=2C?= <{}@fax.local> (x, y)",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("comma", [",", ";", " , ", ";\r\n "])
+@pytest.mark.parametrize("numbers", [[], ["+14155550100"], ["4155550101", "1-415-555-0102", "1"]])
+def test_every_address_of_a_field_is_found(numbers: list[str], comma: str, form: str) -> None:
+    value = comma.join(form.format(number) for number in numbers)
+    assert header_destinations(value, DOMAINS) == [to(n.replace("-", "")) for n in numbers]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "bad", ["(", '"', "@(", "(@", "\\", "<", '"\\', "()", "a@(\\(", "@", "( ", "@ ", "a" * 99, "<>"]
+)
+def test_no_field_makes_the_grammar_run_wild(bad: str) -> None:
+    full = bad * ((LONGEST_HEADER - 10) // len(bad))
+    assert not any(
+        isinstance(found, Destination)
+        for value in (full, f"{full}@fax.local")
+        for found in header_destinations(value, ["fax.local"])
+    )
