@@ -93,6 +93,7 @@ DIALOGUES = {
     "wants-tls": f"{GREETING}|C EHLO x|S {OFFERS}|C QUIT|S {replies.GOODBYE}",
     "wants-login": f"{GREETING}|C EHLO x|S {BARE.replace('DSN', 'STARTTLS')}|N {LEFT}",
     "left-at-hello": f"{GREETING}|C EHLO x|S {WITH_TLS.replace('DSN', 'AUTH LOGIN')}|N {LEFT}",
+    "left-midway": f"{RCPT}|N {LEFT}",
     "left-at-greeting": f"{GREETING}|N {LEFT}",
     "not-listed": f"N {NOT_LISTED}",
     # bare LF, long lines, odd commands
@@ -159,7 +160,8 @@ def test_what_is_wrong(name: str) -> None:
     ("script", "names"),
     [
         (ACCEPTED, []),
-        (f"{HELLO}|C auth login|S 334 x|C x|S 334 x|C x|S 235 2.7.0 Ok|{MAIL}|C QUIT", []),
+        (f"{HELLO}|C auth login|S 334 x|C x|S 334 x|C x|S 235 2.7.0 Ok|{MAIL}|C QUIT",
+         ["left-midway"]),
         (f"{HELLO}|C AUTH PLAIN|S 334 |C x|S 235 2.7.0 Ok|C RSET|S 250 2.0.0 Ok", []),
         # forgiven: the device sends bare LF, and is understood
         (ACCEPTED.replace("C RCPT", "L RCPT").replace("D CRLF", "D LF"), []),

@@ -95,7 +95,7 @@ def _facts(
 
 
 def _tell(peer: str, sessions: list[Row], findings: list[Finding]) -> None:
-    from gateway.doctor import story  # noqa: PLC0415
+    from gateway.doctor import story, took  # noqa: PLC0415
 
     for session in sessions:
         print(f"{when(session['at'])}  {peer} at the door {session['door']}: {session['outcome']}")
@@ -110,7 +110,9 @@ def _tell(peer: str, sessions: list[Row], findings: list[Finding]) -> None:
             print(f"     {line}")
         print(f"   → {one.sign.do}")
     if not findings:
-        print("\nNothing went wrong in these sessions.")
+        well = all(took(session["dialogue"]) for session in sessions)
+        also = "." if well else ", and yet no mail came of some: press scan, and ask again."
+        print(f"\nNothing went wrong in these sessions{also}")
 
 
 def _prescribe(block: str, lines: list[str], env_file: Path | None) -> None:

@@ -14,13 +14,24 @@ from math import ceil
 
 from gateway.doctor.signs import SIGNS, Sign
 
-__all__ = ["SIGNS", "Finding", "Known", "Sign", "device_block", "examine", "settings", "story"]
+__all__ = [
+    "SIGNS",
+    "Finding",
+    "Known",
+    "Sign",
+    "device_block",
+    "examine",
+    "settings",
+    "story",
+    "took",
+]
 
 _UNKNOWN = Sign(
     "unknown", re.compile(r"^S: [45]\d\d[ -].*", re.MULTILINE),
     "We refused something, and its reply says why.",
     "Read the reply; fax-gateway rejects shows how often it was given.",
 )  # fmt: skip
+_TAKEN = re.compile(r"^S: 250 2\.0\.0 (?:accepted|duplicate) ", re.MULTILINE)
 _SENT = re.compile(r"SIZE=(\d+)|^C: <([\d,]+) bytes", re.MULTILINE)
 _VERBS = {
     "EHLO": "it said {all}",
@@ -93,6 +104,11 @@ def story(dialogue: str) -> str:
     return "; ".join(steps) or "it connected"
 
 
+def took(dialogue: str) -> bool:
+    """Whether a mail came of it."""
+    return _TAKEN.search(dialogue) is not None
+
+
 def device_block(peer: str, findings: Sequence[Finding], known: Known) -> str:
     """What to write into rules.toml, "" = nothing there would help."""
     wanted = {one.sign.compat for one in findings} - {""}
@@ -154,8 +170,7 @@ def _step(who: str, what: str) -> str:
     if who == "--":
         return what
     if who == "S:":
-        accepted = re.match(r"250 2\.0\.0 (?:accepted|duplicate) ", what)
-        return f'we said "{what}"' if what[:1] in "45" else "we took the mail" * bool(accepted)
+        return f'we said "{what}"' if what[:1] in "45" else "we took the mail" * took(f"S: {what}")
     if what.startswith("<"):
         return f"sent {what.strip('<>')}"
     verb, _, rest = what.partition(" ")

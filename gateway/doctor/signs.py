@@ -334,6 +334,12 @@ SIGNS: tuple[Sign, ...] = (
         weak=True,
     ),
     _sign(
+        "left-midway", rf"^S: 250 2\.1\..*{_LEFT}",
+        "It left before it sent the mail, though nothing had been refused.",
+        "Scan again. When it stays so: check the network, and the memory of the copier.",
+        weak=True,
+    ),
+    _sign(
         "left-at-greeting", rf"\AS: 220.*{_LEFT}",
         "It connected and left without a word: a test of the port, or it waited for TLS at once.",
         "If a person pressed scan: in the copier choose STARTTLS or no TLS for this port, or "

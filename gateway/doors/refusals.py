@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import structlog
 
@@ -30,6 +31,7 @@ ROWS_A_MINUTE = 2_000
 MOST_WAITING = 5_000  # rows in memory while the database takes none
 MORE_OF_ONE, MORE_OF_ALL = "more of this peer", "more of many peers"
 
+_EXAMPLE = "+14155550100"  # in our replies and help; 555-01xx is given to nobody
 _LONGEST = 200
 _SHOWN_FROM = 8  # digits, from which on `numbers.masked` shows the last four
 _NUMBER = r"\d(?:[ ().\-/]{0,3}\d){6,}"
@@ -41,7 +43,7 @@ _DIGITS = re.compile(
     rf"|{_NUMBER}",
     re.IGNORECASE,
 )
-_MAILBOX = re.compile(r'("[^"]*"|[^\s<>@:;,="]+)@')
+_MAILBOX = re.compile(r'("[^"]*"|(?<![^\s<>@:;,="])[^\s<>@:;,="]+)@')
 
 
 def clean(text: str) -> str:
@@ -71,6 +73,13 @@ def masked_text(text: str) -> str:
     return _MAILBOX.sub(_first_letter, _DIGITS.sub(_last_four, text))
 
 
+@lru_cache(maxsize=1024)  # most replies are always the same
+def masked_reply(reply: str) -> str:
+    """A reply as we keep it: it may name a number; the example in it is nobody's."""
+    return clean(_EXAMPLE.join(map(masked_text, reply.split(_EXAMPLE))))
+
+
+@lru_cache(maxsize=1024)
 def masked_address(address: str) -> str:
     """`a•••@example.com`, `+1•••0100@fax.local`."""
     local, at, domain = address.rpartition("@")
@@ -107,7 +116,7 @@ class Refusals:
         whom = masked(number) if number else masked_address(recipient)
         row = Reject(
             self._minute * MINUTE, str(door), peer_name(peer), clean(masked_address(sender)),
-            clean(whom), clean(reply), clean(because), 0,
+            clean(whom), masked_reply(reply), clean(because), 0,
         )  # fmt: skip
         self._count(row, now)
 

@@ -16,7 +16,13 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.doors.refusals import clean, flush_until, masked_text, peer_name
+from gateway.doors.refusals import (
+    clean,
+    flush_until,
+    masked_reply,
+    masked_text,
+    peer_name,
+)
 from gateway.store import Store, StoreError
 from gateway.store.doors import DEVICE, SESSIONS_OF_ONE, Session
 
@@ -161,7 +167,7 @@ class Transcripts:
 
 def _written(waiting: list[tuple[float, str, str, str, Transcript]]) -> list[Session]:
     return [
-        Session(at, door, peer, clean(masked_text(outcome)), transcript.text())
+        Session(at, door, peer, masked_reply(outcome), transcript.text())
         for at, door, peer, outcome, transcript in waiting
     ]
 
@@ -169,4 +175,6 @@ def _written(waiting: list[tuple[float, str, str, str, Transcript]]) -> list[Ses
 def _line(who: str, what: bytes | str) -> str:
     text = what.decode("utf-8", "replace") if isinstance(what, bytes) else what
     text = " | ".join(text.replace("\r", "").split("\n"))
-    return clean(f"{who}{':' if who != '--' else ''} {masked_text(text)}")
+    if who == "--":
+        return clean(f"-- {masked_text(text)}")
+    return clean(f"{who}: {masked_reply(text) if who == 'S' else masked_text(text)}")

@@ -152,6 +152,18 @@ async def test_all_is_well(tmp_path: Path) -> None:
     assert "we took the mail" in done.stdout
 
 
+def nothing_yet(transcript: Transcript) -> None:
+    fine(transcript)
+    transcript._first.pop()
+    transcript.heard(b"NOOP\r\n")
+    transcript.said("250 2.0.0 Ok")
+
+
+async def test_nothing_is_wrong_and_no_mail_came(tmp_path: Path) -> None:
+    await kept(tmp_path, fine, nothing_yet)
+    assert "and yet no mail came of some: press scan" in run(tmp_path, PEER).stdout
+
+
 async def test_refused_without_a_session(tmp_path: Path) -> None:
     await kept(tmp_path)
     store = Store(tmp_path / DATABASE)

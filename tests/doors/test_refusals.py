@@ -26,6 +26,7 @@ from gateway.doors.refusals import (
     Refusals,
     clean,
     masked_address,
+    masked_reply,
     masked_text,
 )
 from gateway.doors.transcripts import FIRST, LAST, Transcript, Transcripts
@@ -98,6 +99,11 @@ def test_addresses_are_masked(address: str, shown: str) -> None:
 )  # fmt: skip
 def test_lines_are_masked_and_keep_their_form(line: str, shown: str) -> None:
     assert masked_text(line) == shown
+
+
+def test_our_example_is_nobodys_number() -> None:
+    reply = "553 5.1.3 Never (415) 555-0177: write +14155550100@"
+    assert masked_reply(reply) == "553 5.1.3 Never (•••) •••-0177: write +14155550100@"
 
 
 @given(
