@@ -10,6 +10,7 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trustme
@@ -23,6 +24,12 @@ ECDSA, RSA = trustme.KeyType.ECDSA, trustme.KeyType.RSA
 TODAY = dt.datetime.now(dt.UTC)
 OLD = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 NEW = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each has TLS of its own."""
+    return "asyncio", {"use_uvloop": request.param}
 
 
 def put(
@@ -56,8 +63,7 @@ class Echo(asyncio.Protocol):
         self.tasks: list[asyncio.Task[None]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
