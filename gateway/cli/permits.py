@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.common import BAD_CONFIG, FAILED, AsJson, EnvFile, print_json, stop, verb
+from gateway.cli.common import BAD_CONFIG, FAILED, USAGE, AsJson, EnvFile, print_json, stop, verb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,10 @@ def permit(  # noqa: PLR0917 - typer reads them
 
     from gateway.outbound.explain import explain as explained  # noqa: PLC0415
 
+    try:
+        ip_address(peer)
+    except ValueError as error:
+        stop(USAGE, f"--peer: {error}")
     policy = _policy(env_file)
     who = policy.who(
         sender.strip().removeprefix("<").removesuffix(">"),

@@ -8,6 +8,7 @@ by anybody, and counts only where a rule says so. A copier that has not logged i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,6 +24,7 @@ NOT_OWNED = "553 5.7.1 Sender not owned"
 LOGIN_FIRST = "530 5.7.0 Authentication required"
 
 MOST_KNOWN = 4096  # verdicts that are kept: the same few people fax again and again
+MOST_BOOKS = 64
 Scope = Literal["sender", "destination", "gateway"]
 
 
@@ -85,7 +87,12 @@ class Policy:
             *_ceilings("destination", rules.limits.destination),
             *_ceilings("gateway", rules.limits),
         )
+        self._owners: defaultdict[str, list[Sender]] = defaultdict(list)
+        for rule in rules.sender:
+            for login in () if rule.deny else rule.login:
+                self._owners[login].append(rule)
         self.sender: Callable[[Who], Permit | Denied] = lru_cache(MOST_KNOWN)(self._sender)
+        self._book = lru_cache(MOST_BOOKS)(self._numbers_of)
 
     def who(self, sender: str, *, login: str = "", peer: str = "", verified: bool = False) -> Who:
         """A sender as the networks of the settings show it."""
@@ -160,9 +167,7 @@ class Policy:
 
     def _is_foreign(self, who: Who) -> bool:
         """A login that rules name with its addresses has no others."""
-        named = [
-            one for one in self.rules.sender if one.login and one.is_of(who.login) and not one.deny
-        ]
+        named = self._owners.get(folded(who.login), ())
         return bool(named) and not any(one.owns(who.sender) for one in named)
 
     # what holds for it
@@ -184,15 +189,19 @@ class Policy:
             countries=facts.countries or self._countries,
             body=facts.body, notices=facts.notices, tell=facts.tell,
             ceilings=self.ceilings(identity, who.sender),
-            aliases=MappingProxyType(dict(self._aliases(who.sender, facts))),
+            aliases=self._book(tuple(self._aliases(who.sender, facts))),
         )  # fmt: skip
 
-    def _aliases(self, sender: str, facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _aliases(self, sender: str, facts: Facts) -> Iterator[str]:
         """Those that it may use."""
         named = facts.aliases if isinstance(facts, Sender) else None
         for name, alias in self.rules.aliases.items():
             if (named is None or name in named) and alias.is_for(sender):
-                yield name, alias.numbers
+                yield name
+
+    def _numbers_of(self, names: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+        """One phone book for all who may use the same names."""
+        return MappingProxyType({name: self.rules.aliases[name].numbers for name in names})
 
     def _spender(self, identity: str, sender: str) -> Facts | None:
         kind, _, name = identity.partition(":")

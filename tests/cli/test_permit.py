@@ -85,7 +85,7 @@ def test_yes(rules: Path, arguments: tuple[str, ...], says: str) -> None:
         (("fired@example.com", "+14155550100"), "sender 1 denies it: 550 5.7.1 Sender not listed"),
         ((ANN, "+14155550100", "--login", "bob"), "553 5.7.1 Sender not owned"),
         ((ANN, "+14155550100", "--peer", "203.0.113.9"), "530 5.7.0 Authentication required"),
-        ((ANN, "+14155550100", "--peer", "192.0.2.7x"), "530 5.7.0 Authentication required"),
+        ((ANN, "+14155550100", "--peer", "2001:db8::9"), "530 5.7.0 Authentication required"),
         (("x@y.example", "+14155550100", "--mailbox"), "550 5.7.1 Sender not listed"),
         (("x@y.example", "+14155550100", "--peer", "192.0.2.8"), "550 5.7.1 Sender not listed"),
         (("", "+14155550100"), "550 5.7.1 Sender not listed"),
@@ -153,6 +153,7 @@ def test_as_a_command(tmp_path: Path, rules: Path) -> None:
     assert run("permit", ANN, "+14155550100", **good).returncode == 0
     assert run("permit", ANN, "911", **good).returncode == 1
     assert run("permit", ANN).returncode == 2
+    assert run("permit", ANN, "911", "--peer", "192.0.2.7x").returncode == 2
     assert re.search(r"Example:\n +fax-gateway permit ", run("permit", "--help").stdout)
     rules.write_text("[[sender]]\nlogn = 'bob'\n[limits]\nx = 1\n")
     done = run("permit", ANN, "911", **good)

@@ -377,3 +377,10 @@ def test_a_verdict_is_kept() -> None:
     first = rules.sender(who)
     assert isinstance(first, Permit)
     assert all(rules.sender(replace(who)) is first for _ in range(10))
+
+
+def test_one_phone_book_for_all_who_may_use_it() -> None:
+    """Thousands of verdicts are kept: not thousands of copies of every alias."""
+    rules = policy(FACTS)
+    ann, eve = (permitted(rules, f"{name}@example.com", peer=RELAY) for name in ("ann", "eve"))
+    assert ann.aliases is eve.aliases
