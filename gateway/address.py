@@ -171,8 +171,8 @@ def header_destinations(
     """What the addresses at our domains in a raw To or Cc value name; others are passed over."""
     addresses = header_addresses(value)
     if isinstance(addresses, Refusal):
-        return [addresses] if _concerns(value, domains) else []
-    ours = (address for address in addresses if _concerns(address, domains))
+        return [addresses] if concerns(value, domains) else []
+    ours = (address for address in addresses if concerns(address, domains))
     return [destination(address, domains, aliases) for address in ours]
 
 
@@ -210,7 +210,7 @@ def _split(value: str) -> Iterator[str]:
     yield value[start:]
 
 
-def _concerns(text: str, domains: Collection[str]) -> bool:
+def concerns(text: str, domains: Collection[str]) -> bool:
     """Does a domain of ours stand after any @? Then a refusal is better than silence."""
     ours = tuple(f".{domain}" for domain in domains)
     found = (match[1].lower().strip(".") for match in _AT.finditer(text))

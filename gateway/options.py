@@ -105,18 +105,24 @@ def from_pairs(
 def from_subject(subject: str, now: float, zone: tzinfo | None = None) -> tuple[Options, str]:
     """The options of a tail `[fax name=value ...]`, and the Subject without it.
 
-    Takes the whole decoded Subject. What looks like our tail and cannot be read is an error.
+    Takes the whole decoded Subject: one that was cut has lost its tail. What looks like our tail
+    and cannot be read is an error.
     """
-    begins = [match.start() for match in _BEGIN.finditer(subject)]
-    tail = _TAIL.fullmatch(subject, begins[-1]) if begins else None
-    rest = subject[: tail.start()].rstrip() if tail else subject
-    if _MEANT.search(rest) or (begins and not tail and _is_open(subject[begins[-1] :])):
+    tail = _tail(subject)
+    rest = without_tail(subject)
+    if _MEANT.search(rest) or (not tail and _is_open(subject)):
         raise OptionError("[fax ...]", "write it once, at the end, as [fax name=value]",
                           Where.SUBJECT)  # fmt: skip
     if not tail:
         return Options(), subject
     pairs = [(word[1], word[2] or word[3] or "") for word in _WORD.finditer(tail[1])]
     return from_pairs(pairs, now, Where.SUBJECT, zone), rest
+
+
+def without_tail(subject: str) -> str:
+    """For pages and notices, whenever: an answer to a notice must not order the fax again."""
+    tail = _tail(subject)
+    return subject[: tail.start()].rstrip() if tail else subject
 
 
 def from_headers(
@@ -186,9 +192,20 @@ def _at(value: str, now: float, zone: tzinfo | None) -> float:
     return at
 
 
-def _is_open(tail: str) -> bool:
-    """Does it run to the end of the Subject, closed there or never?"""
-    return "]" not in tail.rstrip()[:-1]
+def _begin(subject: str) -> int:
+    """Where the last `[fax ` stands, -1 = nowhere."""
+    return max((begin.start() for begin in _BEGIN.finditer(subject)), default=-1)
+
+
+def _tail(subject: str) -> re.Match[str] | None:
+    begin = _begin(subject)
+    return _TAIL.fullmatch(subject, begin) if begin >= 0 else None
+
+
+def _is_open(subject: str) -> bool:
+    """Does the last `[fax ` run to the end, closed there or never?"""
+    begin = _begin(subject)
+    return begin >= 0 and "]" not in subject[begin:].rstrip()[:-1]
 
 
 def _unquoted(value: str) -> str:

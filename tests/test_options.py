@@ -18,6 +18,7 @@ from gateway.options import (
     from_pairs,
     from_subject,
     merge,
+    without_tail,
 )
 
 ZONE = timezone(timedelta(hours=-5))
@@ -259,6 +260,7 @@ def test_a_clock_time_comes_within_a_day(now: float, hour: int, minute: int, eas
 def test_a_subject(subject: str, said: Options | None, rest: str) -> None:
     if said:
         assert from_subject(subject, NOW, ZONE) == (said, rest)
+        assert without_tail(subject) == rest
         return
     with pytest.raises(OptionError) as refused:
         from_subject(subject, NOW, ZONE)
@@ -311,6 +313,12 @@ def test_any_subject_is_read_or_refused(subject: str) -> None:
     else:
         assert subject.rstrip().endswith("]")
         assert "[fax" in subject[len(rest) :].lower()
+
+
+def test_a_tail_goes_whatever_it_says() -> None:
+    """Pages and notices are written when its time is long past."""
+    assert without_tail("A [fax at=2020-01-01T00:00 colour=red] ") == "A"
+    assert without_tail("A [fax machine]") == "A [fax machine]"
 
 
 # Header fields
