@@ -18,9 +18,11 @@ from contextlib import AsyncExitStack, suppress
 import structlog
 
 from gateway import build, systemd
-from gateway.build import StartError
+from gateway.build import StartError, doors
 from gateway.config import Config
 from gateway.doors.poll import Poll
+from gateway.doors.smtp.tls import Certificates, TlsError
+from gateway.doors.smtp.users import Users, UsersError
 from gateway.janitor import Retention, keep_house
 from gateway.mail import compose
 from gateway.rules import RulesError
@@ -46,8 +48,13 @@ class Gateway:
         self.parts = build.parts(config)
         self.spool, self.store = self.parts.spool, self.parts.store
         self.workshop, self.provider = self.parts.workshop, self.parts.provider
-        self.smtp = build.smtp_door(config, self.spool, self.store)
-        self.web = build.web_server(config, self.store, self.spool)
+        try:
+            sockets = systemd.listen_sockets()
+            self.smtp = doors.smtp_door(self.parts, sockets)
+        except (systemd.SocketsError, TlsError, UsersError) as error:
+            raise StartError("; ".join(error.problems)) from error
+        self.imap = doors.imap_door(self.parts)
+        self.web = doors.web_server(config, self.store, self.spool, sockets)
 
     async def run(self, ready: Callable[[Gateway], None] | None = None) -> None:
         """Work until `stop` is set; then finish what is begun, at most `GRACE` seconds."""
@@ -76,13 +83,17 @@ class Gateway:
         await self.workshop.start()
 
     async def _listen(self, stack: AsyncExitStack) -> None:
-        config = self.config
-        for door, at in ((self.web, config.WEB_LISTEN), (self.smtp, config.SMTP_LISTEN)):
-            try:
-                await door.start()
-            except OSError as error:
-                raise StartError(f"cannot listen on {at.host}:{at.port}: {error}") from error
-            stack.push_async_callback(door.stop)
+        at = self.config.WEB_LISTEN
+        try:
+            await self.web.start()
+            stack.push_async_callback(self.web.stop)
+        except OSError as error:
+            raise StartError(f"cannot listen on {at.host}:{at.port}: {error}") from error
+        try:
+            await self.smtp.start()
+            stack.push_async_callback(self.smtp.stop)
+        except OSError as error:
+            raise StartError(str(error)) from error
 
     async def _work(self, rooms: list[Room]) -> None:
         config = self.config
@@ -97,6 +108,10 @@ class Gateway:
                         tasks.create_task(staff(room, self.store, self.stop), name=room.name)
                 if config.INBOUND in ("both", "poll"):
                     tasks.create_task(poll.run(self.stop), name="poll")
+                if self.imap:
+                    tasks.create_task(self.imap.run(self.stop), name="imap")
+                tasks.create_task(self.parts.refusals.run(self.stop), name="refusals")
+                tasks.create_task(self.parts.transcripts.run(self.stop), name="transcripts")
                 house = keep_house(self.store, self.spool, keep, self.stop)
                 tasks.create_task(house, name="janitor")
                 tasks.create_task(self._watch(), name="watchdog")
@@ -124,22 +139,45 @@ class Gateway:
                     await self.stop.wait()
 
     def reload(self) -> None:
-        """SIGHUP: new rules, or the old ones and a word about why."""
+        """SIGHUP: new rules, users and certificates, or the old ones and a word about why."""
+        self._reload_rules()
+        for what in self._credentials():
+            try:
+                what.reload()
+            except (TlsError, UsersError) as error:
+                log.error("reload_refused", problems=error.problems)  # noqa: TRY400 - no bug
+            else:
+                self._warn(what)
+
+    def _reload_rules(self) -> None:
         if not self.config.RULES_FILE.exists():  # just being replaced, perhaps
             gone = f"{self.config.RULES_FILE} is not there: the rules in force are kept"
             log.error("rules_refused", problems=[gone])
             return
         try:
-            self.parts.rules = build.rules_of(self.config)
+            rules = build.rules_of(self.config)
         except RulesError as error:
             log.error("rules_refused", problems=error.problems)  # noqa: TRY400 - no bug
             return
-        log.info("rules_loaded", routes=len(self.parts.rules.route))
+        self.parts.rules, self.parts.policy = rules, build.policy_of(self.config, rules)
+        self.smtp.services.policy = self.parts.policy
+        log.info("rules_loaded", routes=len(rules.route), senders=len(rules.sender))
+
+    def _credentials(self) -> list[Users | Certificates]:
+        services = self.smtp.services
+        return [what for what in (services.users, services.certificates) if what]
+
+    def _warn(self, what: Users | Certificates) -> None:
+        for warning in what.warnings:
+            log.warning("credentials_warning", problem=warning)
 
     def _tell_started(self) -> None:
-        smtp, web = (f"{host}:{port}" for host, port in (self.smtp.address, self.web.address))
-        log.info("gateway_started", smtp=smtp, web=web, pid=os.getpid())
-        systemd.notify("READY=1", f"STATUS=mail on {smtp}, webhooks on {web}")
+        for what in self._credentials():
+            self._warn(what)
+        web = "{}:{}".format(*self.web.address)
+        mail = {kind: f"{host}:{port}" for kind, (host, port) in self.smtp.addresses.items()}
+        log.info("gateway_started", **mail, web=web, pid=os.getpid())
+        systemd.notify("READY=1", f"STATUS=mail on {', '.join(mail.values())}, webhooks on {web}")
 
 
 async def run_gateway(config: Config) -> None:

@@ -19,6 +19,7 @@ class Wishes:
     ref: str = ""  # the sender's own reference, shown in notices
     at: float = 0.0  # not before, seconds since the epoch
     prio: str = ""  # high, normal, low
+    dup: str = ""  # ok = the same fax again is meant
     notify: str = ""  # which results the sender wants to hear of: all, ok, fail, none
     tell: str = ""  # who hears of results instead of the envelope sender (a copier's mailbox)
     subaddress: str = ""  # T33S (RFC 3192): carried as data, never dialled
@@ -27,6 +28,10 @@ class Wishes:
     envid: str = ""  # RFC 3461 §4.4, decoded
     ret: str = ""  # FULL or HDRS (RFC 3461 §4.3)
     mdn: str = ""  # where Disposition-Notification-To wants its answer (RFC 8098 §2.1)
+
+    def turn(self, now: float) -> float:
+        """When a step of it comes due: of what is due, the least goes first."""
+        return {"high": -1.0, "low": now}.get(self.prio, 0.0)
 
     def text(self) -> str:
         """As a fax carries it."""

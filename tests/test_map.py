@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rules": {"numbers", "errors"},
     "committer": set(),
     "spool": {"committer"},
-    "store": {"committer", "model", "errors"},
+    "store": {"committer", "model", "errors", "wishes"},
     "provider": {"model", "errors"},
     "mail": {"model", "errors", "numbers", "wishes"},
     "document": {"model", "errors", "mail"},
@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outbound.permit": PURE | {"rules"},
     "inbound": PURE | {"spool", "provider", "mail", "document", "rules"},
     "doors": PURE | {"store", "spool", "provider", "mail"},
-    "doors.smtp": PURE | {"store", "spool", "mail", "outbound.intake", "outbound.permit"},
+    "doors.smtp": PURE | {"store", "spool", "mail", "rules", "outbound.intake", "outbound.permit"},
     "doors.imap": PURE | {"store", "spool", "mail", "outbound.intake", "outbound.permit"},
 }
 

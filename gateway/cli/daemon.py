@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(env_file: EnvFile = None) -> None:
-    import asyncio  # noqa: PLC0415 - keeps --help fast
+    import uvloop  # noqa: PLC0415 - keeps --help fast
 
     from gateway import log  # noqa: PLC0415
     from gateway.app import StartError, run_gateway  # noqa: PLC0415
@@ -41,7 +41,7 @@ def run(env_file: EnvFile = None) -> None:
     try:
         config, _ = load(env_file)
         log.setup(config.LOG_LEVEL, config.LOG_FORMAT, config.LOG_NUMBERS, config.secrets())
-        asyncio.run(run_gateway(config))
+        uvloop.run(run_gateway(config))
     except (ConfigError, RulesError) as error:
         stop(BAD_CONFIG, *error.problems)
     except StartError as error:

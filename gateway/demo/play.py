@@ -26,6 +26,7 @@ from gateway.demo.pictures import Pictures
 from gateway.demo.props import letter, send
 from gateway.demo.viewer import viewer
 from gateway.document import InspectTask
+from gateway.doors.smtp import Kind
 from gateway.errors import PermanentError
 from gateway.model import Fax, State
 from gateway.provider.simulator import Settings, Simulator, Timing
@@ -143,7 +144,9 @@ async def _outbound(stage: Stage, document: Path) -> bool:
     """A mail becomes a fax, and its sender is told."""
     wanted = await _count(stage, document)
     to = f"{NUMBER}@fax.local"
-    reply = await asyncio.to_thread(send, stage.gateway.smtp.address, PERSON, to, document)
+    reply = await asyncio.to_thread(
+        send, stage.gateway.smtp.addresses[Kind.MAIN], PERSON, to, document
+    )
     stage.say("mail → fax", f"{PERSON} sends {document.name} to {to}: {reply}")
     if not reply.startswith("250 "):
         stage.say("mail → fax", "FAILED: the gateway refused the mail")
@@ -205,7 +208,7 @@ async def _follow(stage: Stage, road: str, ours: Callable[[Fax], bool]) -> Fax:
 
 async def _linger(stage: Stage) -> None:
     """Stay for as long as the visitor likes; more mails may be sent."""
-    host, port = stage.gateway.smtp.address
+    host, port = stage.gateway.smtp.addresses[Kind.MAIN]
     stage.say("demo", f"send more mail to {host}:{port}; look at {stage.pages}; Ctrl-C ends")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -110,7 +110,8 @@ class Intake:
             key=natural_key(envelope, to.number, message.digest), number=to.number,
             line=to.line or self._line, identity=envelope.identity, wishes=to.wishes.text(),
             sender=envelope.sender, recipient=to.address,
-            subject=message.subject, message_id=message.message_id, created_at=now, since=now,
+            subject=message.subject, message_id=message.message_id, created_at=now,
+            since=now, due_at=to.wishes.turn(now),
         )  # fmt: skip
 
     async def _drop(self, faxes: Iterable[str]) -> None:

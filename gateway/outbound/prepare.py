@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.document import PrepareTask, Workshop
 from gateway.model import Fax
 from gateway.spool import Kind, Spool
+from gateway.wishes import wishes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,11 @@ class Prepare:
     workshop: Workshop
     max_pages: int
     paper: str
+    body: str = "cover"  # where the sender does not say
 
     async def __call__(self, fax: Fax) -> Fax:
         document, thumbnail = self.spool.part(), self.spool.part()
+        wishes = wishes_of(fax.wishes)
         task = PrepareTask(
             message=self.spool.path(fax.id, Kind.MESSAGE),
             document=document,
@@ -28,6 +31,7 @@ class Prepare:
             number=fax.number,
             max_pages=self.max_pages,
             paper=self.paper,
+            body=wishes.body or self.body,
         )
         try:
             prepared = await self.workshop.prepare(task, last_try=fax.attempts > 1)
@@ -38,5 +42,8 @@ class Prepare:
             for part in (document, thumbnail):
                 await asyncio.to_thread(part.unlink, missing_ok=True)
         return fax.prepared(
-            pages=prepared.pages, digest=prepared.digest, skipped="\n".join(prepared.skipped)
+            pages=prepared.pages,
+            digest=prepared.digest,
+            skipped="\n".join(prepared.skipped),
+            due_at=wishes.at or wishes.turn(fax.created_at),
         )

@@ -51,9 +51,10 @@ NOTE = """INSERT INTO history (fax, version, at, state, note)
 
 # A lease that a person's command or a webhook must not break into: only what nobody works on.
 # A clock that was put back must not make faxes wait for the hour that it was before (P12).
-# A fax that its sender wants later enters its state only then (since = due_at).
+# Not so one that its sender wants sent later.
 CLAMP = """UPDATE fax SET due_at = 0
-    WHERE held = '' AND leased = 0 AND due_at > :latest AND due_at > since"""
+    WHERE held = '' AND leased = 0 AND due_at > :latest
+        AND wishes NOT LIKE '%"at":%'"""
 
 NUDGE = "UPDATE fax SET due_at = 0 WHERE id = :id AND leased = 0 AND held = '' RETURNING state"
 

@@ -11,8 +11,10 @@ from gateway.model import Attempt, Ceiling, Direction, Fax, State
 from gateway.store import queries, quota
 from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Unit
+from gateway.wishes import wishes_of
 
 RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
+MEANT_WINDOW = 600.0  # s: the same where the sender says dup=ok; sooner, it is still a re-send
 DEATHS = 5  # of the process in one step of one fax; R18 says 2, but power cuts come in rows
 _NAMES = tuple(field.name for field in fields(Fax))
 _VALUES = attrgetter(*_NAMES)
@@ -42,13 +44,15 @@ def fax_of(row: Row) -> Fax:
 def add(faxes: Sequence[Fax], now: float) -> Unit[list[Added]]:
     added = []
     for fax in faxes:
-        yield queries.FREE_KEY, {"key": fax.key, "before": now - RESEND_WINDOW}
-        if (yield queries.ADD, _facts(fax)):
-            yield queries.NOTE, _note(fax, now, fax.reason)
-            added.append(Added(fax.id, duplicate=False))
-        else:
-            known = (yield queries.BY_KEY, {"key": fax.key})[0]
-            added.append(Added(known["id"], duplicate=True))
+        if not (yield queries.ADD, _facts(fax)):
+            window = MEANT_WINDOW if wishes_of(fax.wishes).dup else RESEND_WINDOW
+            yield queries.FREE_KEY, {"key": fax.key, "before": now - window}
+            if not (yield queries.ADD, _facts(fax)):
+                known = (yield queries.BY_KEY, {"key": fax.key})[0]
+                added.append(Added(known["id"], duplicate=True))
+                continue
+        yield queries.NOTE, _note(fax, now, fax.reason)
+        added.append(Added(fax.id, duplicate=False))
     return added
 
 

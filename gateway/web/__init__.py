@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import cast
 
 import h11
 import uvicorn
@@ -32,10 +33,18 @@ class WebServer:
     """Serves `routes` on one address; port 0 = any free one."""
 
     def __init__(
-        self, host: str, port: int, routes: Sequence[BaseRoute], *, idle: int = IDLE
+        self,
+        host: str,
+        port: int,
+        routes: Sequence[BaseRoute],
+        *,
+        idle: int = IDLE,
+        given: socket.socket | None = None,
     ) -> None:
+        """`given`: a listening socket of systemd, which wins over host and port."""
         self._host = host
         self._port = port
+        self._given = given
         app = Starlette(routes=list(routes))
         app.router.redirect_slashes = False  # another path is another thing: 404
         config = uvicorn.Config(
@@ -48,6 +57,15 @@ class WebServer:
 
     async def start(self) -> None:
         """Bind and listen. Raises OSError."""
+        listener = self._given or self._bound()
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self._serving = asyncio.create_task(self._server.serve([listener]), name="web")
+        await asyncio.wait(
+            {self._serving, asyncio.ensure_future(self._server.up.wait())},
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+
+    def _bound(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,12 +74,7 @@ class WebServer:
         except OSError:
             listener.close()
             raise
-        self.address: tuple[str, int] = listener.getsockname()[:2]
-        self._serving = asyncio.create_task(self._server.serve([listener]), name="web")
-        await asyncio.wait(
-            {self._serving, asyncio.ensure_future(self._server.up.wait())},
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        return listener
 
     async def stop(self) -> None:
         """No new connections; requests under way get some seconds."""
@@ -131,10 +144,9 @@ class _Protocol(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is TCP
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))
         if len(self.connections) > MOST_CONNECTIONS:
-            transport.abort()
+            cast("asyncio.Transport", transport).abort()
             return
         self._deadline = self.loop.call_later(self.timeout_keep_alive, self._too_slow)
 

@@ -22,9 +22,12 @@ import uvloop
 from aiosmtpd.smtp import SMTP
 
 from gateway import log
-from gateway.doors.smtp import SmtpDoor, SmtpSettings
-from gateway.numbers import DialPlan
+from gateway.doors.refusals import Refusals
+from gateway.doors.smtp import Kind, Listener, Services, SmtpDoor, SmtpSettings
+from gateway.doors.transcripts import Transcripts
 from gateway.outbound.intake import Intake
+from gateway.outbound.permit import Defaults, Policy
+from gateway.rules import Rules
 from gateway.spool import Spool
 from gateway.store import Store
 
@@ -37,10 +40,17 @@ async def ours(root: Path) -> tuple[str, int]:
     spool, store = Spool(root / "data"), Store(root / "gateway.db")
     await spool.open()
     await store.open()
-    settings = SmtpSettings(hostname="bench.example", port=0, max_message=LARGEST)
-    door = SmtpDoor(settings, DialPlan(), Intake(spool, store, "+14155550199"), spool)
+    settings = SmtpSettings(
+        "bench.example", (Listener(port=0),), max_message=LARGEST, most_per_address=200
+    )
+    services = Services(
+        Intake(spool, store, "+14155550199"), store, spool,
+        Policy(Rules(), Defaults("+14155550199", trusted=settings.trusted)),
+        Refusals(store), Transcripts(store),
+    )  # fmt: skip
+    door = SmtpDoor(settings, services)
     await door.start()
-    return door.address
+    return door.addresses[Kind.MAIN]
 
 
 class Fsynced:

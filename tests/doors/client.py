@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.doors.smtp import SmtpDoor, SmtpSettings
-from gateway.numbers import DialPlan
+from gateway.doors.refusals import Refusals
+from gateway.doors.smtp import Kind, Listener, Services, SmtpDoor, SmtpSettings
+from gateway.doors.smtp.settings import LOOPBACK
+from gateway.doors.transcripts import Transcripts
 from gateway.outbound.intake import Intake
+from gateway.outbound.permit import Defaults, Policy
+from gateway.rules import Rules
 from gateway.spool import Spool
 from gateway.store import Store
 
@@ -79,10 +83,15 @@ class Connect:
     """Calling it connects a client that has read the greeting."""
 
     listener: SmtpDoor
+    kind: Kind = Kind.MAIN
     clients: list[Client] = field(default_factory=list)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.listener.addresses[self.kind]
+
     async def __call__(self, *, greeted: bool = True) -> Client:
-        client = Client(*await asyncio.open_connection(*self.listener.address))
+        client = Client(*await asyncio.open_connection(*self.address))
         self.clients.append(client)
         if greeted:
             assert await client.reply() == "220 fax.example ESMTP"
@@ -111,15 +120,28 @@ async def until(look: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def door(store: Store, spool: Spool, **facts: Any) -> AsyncIterator[Connect]:
-    """A real listener."""
-    common: dict[str, Any] = {"hostname": "fax.example", "port": 0, "max_message": 100_000}
+async def door(
+    store: Store,
+    spool: Spool,
+    kind: Kind = Kind.MAIN,
+    rules: Rules | None = None,
+    more: dict[str, Any] | None = None,
+    **facts: Any,
+) -> AsyncIterator[Connect]:
+    """A real listener; `more` are further services, `facts` settings."""
+    common: dict[str, Any] = {
+        "hostname": "fax.example", "max_message": 100_000, "trusted": LOOPBACK,
+        "listeners": (Listener(kind, port=0),),
+    }  # fmt: skip
     settings = SmtpSettings(**(common | facts))
-    listener = SmtpDoor(
-        settings, DialPlan("US", frozenset({"US"})), Intake(spool, store, LINE), spool
-    )
+    defaults = Defaults(LINE, trusted=settings.trusted, devices=settings.devices)
+    services = Services(
+        Intake(spool, store, LINE), store, spool, Policy(rules or Rules(), defaults),
+        Refusals(store), Transcripts(store), **(more or {}),
+    )  # fmt: skip
+    listener = SmtpDoor(settings, services)
     await listener.start()
-    connect = Connect(listener)
+    connect = Connect(listener, kind)
     try:
         yield connect
     finally:

@@ -12,45 +12,48 @@ import logging
 from contextlib import suppress
 
 from gateway.doors.smtp.session import SmtpSession
-from gateway.doors.smtp.settings import SmtpSettings
-from gateway.doors.smtp.shared import Shared
-from gateway.numbers import DialPlan
-from gateway.outbound.intake import Intake
-from gateway.spool import Spool
+from gateway.doors.smtp.settings import Kind, Listener, SmtpSettings
+from gateway.doors.smtp.shared import Services, Shared
 
-__all__ = ["SmtpDoor", "SmtpSettings"]
+__all__ = ["Kind", "Listener", "Services", "SmtpDoor", "SmtpSettings"]
 
 _BACKLOG = 1024
 
 
 class SmtpDoor:
-    """One listener, on the loop that starts it."""
+    """The listeners, on the loop that starts them."""
 
-    def __init__(
-        self, settings: SmtpSettings, dial_plan: DialPlan, intake: Intake, spool: Spool
-    ) -> None:
+    def __init__(self, settings: SmtpSettings, services: Services) -> None:
         self._settings = settings
-        self._dial_plan = dial_plan
-        self._intake = intake
-        self._spool = spool
+        self.services = services
+        self._servers: dict[Kind, asyncio.Server] = {}
 
     async def start(self) -> None:
+        """Raises OSError with the address that cannot be listened on."""
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # it would tell commands and mails
-        self._shared = Shared(self._settings, self._dial_plan, self._intake, self._spool)
+        self._shared = Shared(self._settings, self.services)
         await asyncio.to_thread(self._shared.look)
-        self._server = await self._shared.loop.create_server(
-            lambda: SmtpSession(self._shared),
-            self._settings.host,
-            self._settings.port,
-            backlog=_BACKLOG,
-        )
+        for listener in self._settings.listeners:
+            self._servers[listener.kind] = await self._listen(listener)
         self._sweeper = self._shared.loop.create_task(self._sweep(), name="smtp-deadlines")
 
+    async def _listen(self, listener: Listener) -> asyncio.Server:
+        def session() -> SmtpSession:
+            return SmtpSession(self._shared, listener.kind)
+
+        create = self._shared.loop.create_server
+        if listener.socket:
+            return await create(session, sock=listener.socket, backlog=_BACKLOG)
+        try:
+            return await create(session, listener.host, listener.port, backlog=_BACKLOG)
+        except OSError as error:
+            where = f"{listener.host}:{listener.port}"
+            raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
+
     @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens, with the port that was really given."""
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return str(host), int(port)
+    def addresses(self) -> dict[Kind, tuple[str, int]]:
+        """Where each listens, with the port that was really given."""
+        return {kind: server.sockets[0].getsockname()[:2] for kind, server in self._servers.items()}
 
     async def stop(self, grace: float = 25.0) -> None:
         """Nobody new; idle clients are told, mails under way may end; then connections are cut.
@@ -59,7 +62,8 @@ class SmtpDoor:
         """
         shared = self._shared
         shared.stopping = True
-        self._server.close()
+        for server in self._servers.values():
+            server.close()
         for session in list(shared.connections):
             session.dismiss()
         with suppress(TimeoutError):
@@ -76,7 +80,8 @@ class SmtpDoor:
         """One clock for the deadlines of all connections, instead of a timer for each."""
         shared = self._shared
         while True:
-            await asyncio.sleep(min(1.0, shared.settings.idle / 8, shared.settings.unread / 8))
+            limits = shared.settings
+            await asyncio.sleep(min(1.0, limits.idle / 8, limits.unread / 8))
             now = shared.loop.time()
             for session in list(shared.connections):
                 session.check(now)

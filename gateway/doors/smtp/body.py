@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.doors.smtp.reader import Block, Reader
+from gateway.doors.smtp.guests import Guest
+from gateway.doors.smtp.reader import LF, Block, Reader
 from gateway.doors.smtp.shared import Shared
 
 
@@ -20,18 +21,29 @@ class Body(asyncio.BufferedProtocol):
     """
 
     def __init__(
-        self, owner: asyncio.Protocol, transport: asyncio.Transport, shared: Shared
+        self,
+        owner: asyncio.Protocol,
+        transport: asyncio.Transport,
+        shared: Shared,
+        guest: Guest,
+        *,
+        tolerant: bool = False,
     ) -> None:
-        self.part = shared.new_part()
+        self.part = shared.new_part(tolerant=tolerant)
         self.taken: asyncio.Future[None] = shared.loop.create_future()
         self.ended = False
         self.since = self.heard = shared.loop.time()
         self._owner = owner
         self._transport = transport
         self._shared = shared
-        self._reader = Reader(shared.buffers.borrow, self._hand_on)
+        self._guest = guest
+        self._reader = Reader(shared.buffers.borrow, self._hand_on, tolerant=tolerant)
         self._begun = self._writing = self._left = False
         self._waiting: Block | None = None
+
+    @property
+    def line_ends(self) -> str:
+        return "LF" if self._reader.line_end == LF else "CRLF"
 
     # the transport calls
 
@@ -40,6 +52,7 @@ class Body(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.heard = self._shared.loop.time()
+        self._guest.received(nbytes, self.heard)
         rest = self._reader.filled(nbytes)
         if rest is not None:
             self.ended = True

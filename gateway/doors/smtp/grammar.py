@@ -6,9 +6,10 @@ Pure. Everything that is not understood raises `Refused` with the reply.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.doors.smtp import replies
+from gateway.doors.smtp import dsn, replies
 from gateway.numbers import Refusal
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
@@ -19,8 +20,15 @@ _LABEL = rf"[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[!-Z^-~]+\])"
 # copiers leave the domain out; whoever is told about the fax is then our smarthost's to find
 _SENDER = re.compile(rf"(?:{_DOT_STRING}|{_QUOTED})(?:@{_DOMAIN})?")
-_MAIL = re.compile(r"FROM: ?<(?P<path>[^<>]*)>(?P<rest>(?: .*)?)", re.IGNORECASE)
-_RCPT = re.compile(r"TO: ?<(?P<path>[^<>]*)>(?P<rest>(?: .*)?)", re.IGNORECASE)
+_MAIL, _RCPT = "FROM", "TO"
+_STRICT, _LAX = (
+    {word: re.compile(form.format(word), re.IGNORECASE) for word in (_MAIL, _RCPT)}
+    for form in (
+        r"{0}: ?<(?P<path>[^<>]*)>(?P<bare>)(?P<rest>(?: .*)?)",
+        # copiers: a space before the colon, more than one behind it, no angle brackets
+        r"{0} *: *(?:<(?P<path>[^<>]*)>|(?P<bare>[^<> ]+))(?P<rest>(?: .*)?)",
+    )
+)
 _PARAMETER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[!-<>-~]+))?")
 _FOREIGN = re.compile(
     rb"\x16\x03|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE|PRI) |[A-Za-z-]+:",
@@ -32,11 +40,12 @@ _MAY_BE_UTF8 = ("MAIL", "RCPT")  # RFC 6531 §3.4
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error
-    """The reply to give."""
+    """The reply to give; `because` names it in the log and among the rejects."""
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, because: str = "syntax") -> None:
         super().__init__(reply)
         self.reply = reply
+        self.because = because
 
 
 class Hangup(Refused):
@@ -50,6 +59,17 @@ class Mail:
     sender: str
     size: int = 0
     utf8: bool = False
+    ret: str = ""
+    envid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rcpt:
+    """RCPT TO: the raw text between the angle brackets, and what its sender wants to hear."""
+
+    address: str
+    notify: str = ""
+    orcpt: str = ""
 
 
 def is_foreign(line: bytes) -> bool:
@@ -72,9 +92,11 @@ def command(line: bytes) -> tuple[str, str]:
     return verb.upper(), argument.rstrip(" ")
 
 
-def mail(argument: str) -> Mail:
-    path, parameters = _split(_MAIL, argument, replies.MAIL_SYNTAX)
-    sender = Mail(path, _size(parameters), "SMTPUTF8" in parameters)
+def mail(argument: str, *, tolerant: bool = False) -> Mail:
+    path, parameters = _split(_MAIL, argument, replies.MAIL_SYNTAX, tolerant=tolerant)
+    asked = _asked(parameters, dsn.OF_MAIL)
+    utf8 = "SMTPUTF8" in parameters
+    sender = Mail(path, _size(parameters), utf8, asked.get("RET", ""), asked.get("ENVID", ""))
     for name, value in parameters.items():
         _check(name, value)
     if not argument.isascii() and not sender.utf8:
@@ -84,17 +106,19 @@ def mail(argument: str) -> Mail:
     return sender
 
 
-def rcpt(argument: str) -> str:
-    """The raw text between the angle brackets; no parameter is known."""
-    otherwise = Refusal.COMMENT if "(" in argument else replies.RCPT_SYNTAX
-    path, parameters = _split(_RCPT, argument, otherwise)
-    if parameters:
-        raise Refused(replies.UNKNOWN_PARAMETER)
-    return path
+def rcpt(argument: str, *, tolerant: bool = False) -> Rcpt:
+    otherwise = Refusal.COMMENT.reply if "(" in argument else replies.RCPT_SYNTAX
+    path, parameters = _split(_RCPT, argument, otherwise, tolerant=tolerant)
+    asked = _asked(parameters, dsn.OF_RCPT)
+    if set(parameters) - set(dsn.OF_RCPT):
+        raise Refused(replies.UNKNOWN_PARAMETER, "param")
+    return Rcpt(path, asked.get("NOTIFY", ""), asked.get("ORCPT", ""))
 
 
-def _split(form: re.Pattern[str], argument: str, otherwise: str) -> tuple[str, dict[str, str]]:
-    match = form.fullmatch(argument)
+def _split(
+    form: str, argument: str, otherwise: str, *, tolerant: bool
+) -> tuple[str, dict[str, str]]:
+    match = (_LAX if tolerant else _STRICT)[form].fullmatch(argument)
     if not match:
         raise Refused(otherwise)
     parameters: dict[str, str] = {}
@@ -103,7 +127,20 @@ def _split(form: re.Pattern[str], argument: str, otherwise: str) -> tuple[str, d
         if not parameter or parameter["name"].upper() in parameters:
             raise Refused(replies.BAD_PARAMETER)
         parameters[parameter["name"].upper()] = parameter["value"] or ""
-    return match["path"], parameters
+    path = match["path"]
+    return path if path is not None else match["bare"], parameters
+
+
+def _asked(parameters: dict[str, str], known: Mapping[str, dsn.Parameter]) -> dict[str, str]:
+    """Parameters of RFC 3461, as a fax carries them."""
+    asked = {}
+    for name, read in known.items():
+        if name in parameters:
+            value = read(parameters[name])
+            if value is None:
+                raise Refused(replies.BAD_PARAMETER)
+            asked[name] = value
+    return asked
 
 
 def _check(name: str, value: str) -> None:
@@ -114,7 +151,8 @@ def _check(name: str, value: str) -> None:
             return
         case ("BODY" | "SMTPUTF8" | "AUTH", _):
             raise Refused(replies.BAD_PARAMETER)
-    raise Refused(replies.UNKNOWN_PARAMETER)
+    if name not in dsn.OF_MAIL:
+        raise Refused(replies.UNKNOWN_PARAMETER, "param")
 
 
 def _size(parameters: dict[str, str]) -> int:

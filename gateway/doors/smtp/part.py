@@ -35,7 +35,7 @@ class Part:
     the part, so that it meets one thread only.
     """
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, most: int, *, tolerant: bool = False) -> None:
         self.path = path
         self.size = 0
         self.too_big = self.nul = self.long_line = False
@@ -43,6 +43,9 @@ class Part:
         self.scan = Scan()
         self.held: Block | None = None
         self._most = most
+        self._tolerant = tolerant
+        self._longest = most if tolerant else LONGEST_LINE  # that a line may be
+        self.longest = 0  # line of a copier's mail, as `device doctor` tells it
         self._hash = hashlib.sha256()
         self._descriptor = -1
         self._dashed = False  # does the block hold a dash, and where are all those that do?
@@ -99,9 +102,12 @@ class Part:
         buffer, start, stop = block.buffer, block.start, block.stop
         self.nul = self.nul or buffer.find(b"\0", start, stop) >= 0
         self._dashed = buffer.find(b"-", start, stop) >= 0
+        if self._tolerant:
+            lines = map(len, bytes(memoryview(buffer)[start:stop]).split(b"\n"))
+            self.longest = max(self.longest, *lines)
         if not self.long_line:
-            self._line = open_line(buffer, start, stop, self._line)
-            self.long_line = self._line > LONGEST_LINE
+            self._line = open_line(buffer, start, stop, self._line, self._longest)
+            self.long_line = self._line > self._longest
 
     def _store(self, content: bytes | memoryview) -> None:
         if self._dashed:
@@ -122,14 +128,16 @@ class Part:
             return scan(content, self._dashes)
 
 
-def open_line(buffer: bytearray, start: int, stop: int, begun: int) -> int:
+def open_line(
+    buffer: bytearray, start: int, stop: int, begun: int, longest: int = LONGEST_LINE
+) -> int:
     """Length of the line still open at `stop`, or that of the first one that is too long.
 
     Looks only where a line must have ended: a few steps for each 4,096 bytes.
     """
     line = start - begun
-    while stop - line > LONGEST_LINE:
-        end = buffer.rfind(b"\n", max(line, start), line + LONGEST_LINE)
+    while stop - line > longest:
+        end = buffer.rfind(b"\n", max(line, start), line + longest)
         if end < 0:
             return stop - line
         line = end + 1

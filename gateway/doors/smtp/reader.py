@@ -1,7 +1,8 @@
 """The bytes of DATA, block by block, to the one true end: CRLF . CRLF (RFC 5321 §4.1.1.4).
 
-Bare CR, bare LF and NUL are data and never end anything. Nothing here looks at single lines: all
-searching is memchr and memmem, and what may begin the end is carried into the next block. Pure.
+Bare CR, bare LF and NUL are data and end nothing (but see `Reader` about copiers). Nothing here
+looks at single lines: all searching is memchr and memmem, and what may begin the end is carried
+into the next block. Pure.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from dataclasses import dataclass
 BLOCK = 256 * 1024
 _IDLE_BUFFERS = 64
 
+CRLF, LF = b"\r\n", b"\n"
 END = b"\r\n.\r\n"
-_BEGINS_END = tuple(END[:length] for length in (4, 3, 2, 1))
+_BEGINS_END = {
+    end: tuple((end + b"." + end)[:length] for length in range(2 * len(end), 0, -1))
+    for end in (CRLF, LF)
+}
 _BEFORE = b"\r\n"  # as if a line ended before the first byte: a dot there is at a line's start
 
 
@@ -26,12 +31,14 @@ class Block:
     stop: int
     dotted: bool  # holds a dot: may need unstuffing
     last: bool
+    line_end: bytes = CRLF
 
     def content(self) -> bytes | memoryview:
         """What the sender wrote: leading dots undone (RFC 5321 §4.5.2)."""
-        if self.dotted and self.buffer.find(b"\r\n.", 0, self.stop) >= 0:
+        stuffed = self.line_end + b"."
+        if self.dotted and self.buffer.find(stuffed, 0, self.stop) >= 0:
             raw = bytes(memoryview(self.buffer)[: self.stop])
-            return raw.replace(b"\r\n.", b"\r\n")[self.start :]
+            return raw.replace(stuffed, self.line_end)[self.start :]
         return memoryview(self.buffer)[self.start : self.stop]
 
 
@@ -51,12 +58,24 @@ class Buffers:
 
 
 class Reader:
-    """Fills borrowed buffers and hands them on as blocks. At most one buffer is its own."""
+    """Fills borrowed buffers and hands them on as blocks. At most one buffer is its own.
 
-    def __init__(self, borrow: Callable[[], bytearray], hand_on: Callable[[Block], None]) -> None:
+    A tolerant one takes the first line end of the body for that of all its lines: a copier that
+    ends lines with LF ends its mail with LF . LF, and nothing else ends it then.
+    """
+
+    def __init__(
+        self,
+        borrow: Callable[[], bytearray],
+        hand_on: Callable[[Block], None],
+        *,
+        tolerant: bool = False,
+    ) -> None:
         self._borrow = borrow
         self._hand_on = hand_on
         self.received = 0
+        self.line_end = CRLF
+        self._undecided = tolerant
         self._fill = self._start = 0
         self._begin(_BEFORE, len(_BEFORE))
 
@@ -69,12 +88,15 @@ class Reader:
         self.received += count
         look, self._fill = max(0, self._fill - 4), self._fill + count
         buffer = self._buffer
+        if self._undecided:
+            self._decide()
         if buffer.find(b".", look, self._fill) >= 0:  # all of base64 holds none
             self._dotted = True
-            end = buffer.find(END, look, self._fill)
+            mark = self.line_end + b"." + self.line_end
+            end = buffer.find(mark, look, self._fill)
             if end >= 0:
-                rest = bytes(self._view[end + len(END) : self._fill])
-                self._hand_on(Block(buffer, self._start, end + 2, self._dotted, last=True))
+                rest = bytes(self._view[end + len(mark) : self._fill])
+                self._hand_on(self._block(end + len(self.line_end), last=True))
                 return rest
         if len(buffer) - self._fill <= len(buffer) // 8:  # too little for a worthwhile read
             self._turn()
@@ -84,12 +106,24 @@ class Reader:
         """The buffer that nobody was handed yet."""
         return self._buffer
 
+    def _decide(self) -> None:
+        """Which line end is this client's?"""
+        first = self._buffer.find(b"\n", self._start, self._fill)
+        if first >= 0:
+            self._undecided = False
+            if first == 0 or self._buffer[first - 1] != CRLF[0]:
+                self.line_end = LF
+
+    def _block(self, stop: int, *, last: bool) -> Block:
+        return Block(self._buffer, self._start, stop, self._dotted, last, self.line_end)
+
     def _turn(self) -> None:
         """Hand on this buffer, go on in another with the bytes that may begin the end."""
         buffer, fill = self._buffer, self._fill
-        carried = next((len(t) for t in _BEGINS_END if buffer.endswith(t, 0, fill)), 0)
+        begins = _BEGINS_END[self.line_end]
+        carried = next((len(t) for t in begins if buffer.endswith(t, 0, fill)), 0)
         tail = bytes(self._view[fill - carried : fill])
-        block = Block(buffer, self._start, fill - carried, self._dotted, last=False)
+        block = self._block(fill - carried, last=False)
         self._begin(tail, 0)
         self._hand_on(block)
 

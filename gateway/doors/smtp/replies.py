@@ -18,7 +18,15 @@ CANNOT_VERIFY = "252 2.5.0 Cannot verify; send the mail and see"
 GOODBYE = "221 2.0.0 Bye"
 GO_AHEAD = "354 End data with <CR><LF>.<CR><LF>"
 
+TLS_NOW = "220 2.0.0 Ready to start TLS"
+LOGGED_IN = "235 2.7.0 Authentication successful"
+
 # the session ends
+BUSY = "421 4.3.2 Busy"
+NO_DEVICE = "554 5.7.1 Only for copiers: this address is not in SMTP_DEVICE_NETWORKS"
+BAD_PROXY = "421 4.7.0 PROXY line expected"
+TOO_MANY_FAILURES = "421 4.7.0 Too many failed logins"
+TLS_FAILED = "421 4.7.0 TLS failed"
 NOT_SMTP = "421 4.7.0 Not SMTP"
 TIMEOUT = "421 4.4.2 Timeout"
 STOPPING = "421 4.3.2 Service shutting down"
@@ -45,7 +53,18 @@ ONE_SENDER = "503 5.5.1 Sender already given"
 NO_RECIPIENTS = "554 5.5.1 No valid recipients"
 
 # the sender or the message is not wanted
-LOGIN_FIRST = "530 5.7.0 Authentication required"
+NO_PLAIN_LOGIN = "538 5.7.11 Encryption required for authentication: say STARTTLS first"
+BAD_LOGIN = "535 5.7.8 Authentication credentials invalid"
+LOGIN_BUSY = "454 4.7.0 Temporary authentication failure, please try again later"
+LOGGED_IN_ALREADY = "503 5.5.1 Already authenticated"
+NOT_IN_A_MAIL = "503 5.5.1 Not allowed during a mail transaction"
+TLS_ALREADY = "503 5.5.1 TLS is active already"
+NO_POSTMASTER = "550 5.1.1 Nobody reads this here: MAIL_ADMIN is not set"
+SEND_APART = "452 4.5.3 Send this recipient in a mail of its own"
+NO_SUBJECT_NUMBER = (
+    "550 5.1.3 No number: end the Subject with the number, as in [fax to=+14155550100]"
+)
+NUMBER_TWICE = "550 5.5.4 Option to: it belongs to a mail to the fixed address, fax@, alone"
 AUTOMATIC = "550 5.7.1 Automatic mail is not faxed"
 FAX_SENDER = "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox"
 LOOP = "554 5.4.6 Routing loop"
@@ -56,6 +75,7 @@ TOO_BIG = "552 5.3.4 Message too big"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
 
 # not now, and it is our fault
+RELAY_DOWN = "451 4.4.1 The administrator's mail cannot be handed on now, please try again later"
 DISK_FULL = "452 4.3.1 Insufficient system storage"
 QUEUE_DOWN = "451 4.3.2 Queue not available, please try again later"
 TROUBLE = "451 4.3.0 Temporary failure, please try again later"

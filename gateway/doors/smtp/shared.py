@@ -1,59 +1,109 @@
-"""What all sessions of one listener share, and whether it can take mail just now."""
+"""What all sessions of the door share, and whether it can take mail just now."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from gateway.doors.refusals import Refusals
 from gateway.doors.smtp import replies
+from gateway.doors.smtp.guests import GuestLimits, Guests
 from gateway.doors.smtp.part import Part, Writers
 from gateway.doors.smtp.reader import Buffers
-from gateway.doors.smtp.settings import SPARE_ROOM, SmtpSettings
-from gateway.numbers import DialPlan
+from gateway.doors.smtp.settings import SPARE_ROOM, STRESSED_IDLE, Networks, SmtpSettings
+from gateway.doors.smtp.tls import Certificates
+from gateway.doors.smtp.users import Users
+from gateway.doors.transcripts import Transcripts
 from gateway.outbound.intake import Intake
+from gateway.outbound.permit import Policy
+from gateway.rules import within
 from gateway.spool import Spool
+from gateway.store import Store
 
 if TYPE_CHECKING:
     from gateway.doors.smtp.connection import Connection
 
+log = structlog.get_logger()
+
 _LOOK_EVERY = 5.0  # s between looks at the free disk
 _PAUSE = 2.0  # s that senders are turned away at MAIL after the queue failed
+_MOST_KNOWN = 1024  # peers whose networks are remembered
+
+
+@dataclass
+class Services:
+    """Who the door works with. `policy` is replaced when the rules are read again."""
+
+    intake: Intake
+    store: Store
+    spool: Spool
+    policy: Policy
+    refusals: Refusals
+    transcripts: Transcripts
+    users: Users | None = None
+    certificates: Certificates | None = None
+    forward: Callable[[Path, str], Awaitable[None]] | None = None  # a mail to the postmaster
+    clock: Callable[[], float] = time.time
 
 
 class Shared:
     """The settings, the services, and the few facts that sessions must agree on."""
 
-    def __init__(
-        self, settings: SmtpSettings, plan: DialPlan, intake: Intake, spool: Spool
-    ) -> None:
+    def __init__(self, settings: SmtpSettings, services: Services) -> None:
         self.settings = settings
-        self.plan = plan
-        self.intake = intake
-        self.spool = spool
+        self.services = services
+        self.spool = services.spool
         self.loop = asyncio.get_running_loop()
         self.writers = Writers(settings.writers)
         self.buffers = Buffers()
+        self.guests = Guests(GuestLimits(settings.most, settings.most_per_address))
         self.connections: set[Connection] = set()
         self.nobody = asyncio.Event()  # is here any more
         self.stopping = False
         self.commits: set[asyncio.Task[str]] = set()
-        self._trusted: dict[str, bool] = {}
+        self._networks: dict[tuple[str, Networks], bool] = {}
         self._free = 0
         self._look_at = 0.0
         self._queue_down_until = 0.0
+
+    @property
+    def idle(self) -> float:
+        """How long a client may be silent."""
+        stressed = self.guests.stressed
+        return min(self.settings.idle, STRESSED_IDLE) if stressed else self.settings.idle
 
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
         if not self.connections:
             self.nobody.set()
 
-    def trusts(self, peer: str) -> bool:
-        if peer not in self._trusted:
-            if len(self._trusted) >= 1024:
-                self._trusted.clear()
-            self._trusted[peer] = self.settings.trusts(peer)
-        return self._trusted[peer]
+    def is_in(self, peer: str, networks: Networks) -> bool:
+        known = self._networks.get((peer, networks))
+        if known is None:
+            if len(self._networks) >= _MOST_KNOWN:
+                self._networks.clear()
+            known = self._networks[peer, networks] = within(peer, networks)
+        return known
+
+    def refused(  # noqa: PLR0913 - the facts of a refusal, by name
+        self, door: str, peer: str, reply: str, *,
+        because: str = "", sender: str = "", recipient: str = "",
+    ) -> None:  # fmt: skip
+        """Every no is told twice: in the log, and as a row that support can search."""
+        facts = {"sender": sender, "because": because}
+        log.info(
+            "mail_refused", door=door, peer=peer, reply=reply,
+            **{name: value for name, value in facts.items() if value},
+        )  # fmt: skip
+        self.services.refusals.note(
+            door, peer, reply, because=because, sender=sender, recipient=recipient
+        )
 
     def trouble(self) -> str:
         """The reply when no mail can be taken now, "" = all is well."""
@@ -77,8 +127,8 @@ class Shared:
         except OSError:
             self._free = 0
 
-    def new_part(self) -> Part:
-        return Part(self.spool.part(), self.settings.max_message)
+    def new_part(self, *, tolerant: bool) -> Part:
+        return Part(self.spool.part(), self.settings.max_message, tolerant=tolerant)
 
     def commit(self, taking: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
         """Run it to its end, whether its client stays or not."""

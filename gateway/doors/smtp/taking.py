@@ -7,56 +7,64 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 
 import structlog
 
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.body import Body
+from gateway.doors.smtp.draft import Draft, DraftError
 from gateway.doors.smtp.part import Part, Unwanted
 from gateway.doors.smtp.shared import Shared
+from gateway.errors import PermanentError, TransientError
 from gateway.numbers import masked
-from gateway.outbound.intake import Envelope
 from gateway.store import StoreError
 
 log = structlog.get_logger()
 
 
-async def take(body: Body, envelope: Envelope, shared: Shared) -> str:
+async def take(body: Body, draft: Draft, shared: Shared) -> str:
     """The reply to DATA: 250 only when every fax is durable."""
-    part, trouble = body.part, ""
+    part = body.part
     try:
         await body.taken
     except asyncio.CancelledError:  # it may think that it sent a mail
-        log.info("mail_refused", because="no end of data", size=part.size, **_who(envelope))
+        log.info("mail_refused", because="no end of data", size=part.size, **_who(draft))
         raise
-    reply = verdict(part) or shared.trouble()
+    reply, because = verdict(part, draft)
+    reply = reply or shared.trouble()
     try:
         if not reply:
-            return await _accept(part, envelope, shared)
+            done = await (_forward if draft.postmaster else _accept)(part, draft, shared)
+            body.release()
+            return done
     except Unwanted:
-        reply = verdict(part)
+        reply, because = verdict(part, draft)
+    except DraftError as error:
+        reply, because = error.reply, error.because
     except Exception as error:  # noqa: BLE001 - our troubles are never the sender's
-        reply, trouble = reply_to(error), repr(error)
+        reply, because = reply_to(error), "degraded"
+        log.error("mail_refused", error=repr(error), reply=reply, **_who(draft))  # noqa: TRY400
         if isinstance(error, StoreError):
             shared.queue_failed()
-    finally:
-        body.release()
+    body.release()
     shared.writers.do(part.discard, lambda: None)
-    _log_refusal(reply, trouble, part, envelope)
+    shared.refused(draft.door, draft.peer, reply, because=because, sender=draft.sender)
     return reply
 
 
-def verdict(part: Part) -> str:
-    """What is wrong with the message itself, "" = nothing."""
+def verdict(part: Part, draft: Draft) -> tuple[str, str]:
+    """What is wrong with the message itself, and a word for it; "" = nothing."""
+    scan = part.scan
     verdicts = (
-        (part.too_big, replies.TOO_BIG),
-        (part.nul, replies.NUL),
-        (part.long_line, replies.LONG_LINE),
-        (part.scan.complex, replies.COMPLEX),
-        (part.scan.loop, replies.LOOP),
-        (part.scan.auto, replies.AUTOMATIC),
+        (part.too_big, replies.TOO_BIG, "too_big"),
+        (part.nul, replies.NUL, "nul"),
+        (part.long_line, replies.LONG_LINE, "long_line"),
+        (scan.complex, replies.COMPLEX, "complex"),
+        (scan.loop, replies.LOOP, "loop"),
+        (scan.auto and not draft.postmaster, replies.AUTOMATIC, "auto_mail"),
     )
-    return next((reply for wrong, reply in verdicts if wrong), "")
+    return next(((reply, word) for wrong, reply, word in verdicts if wrong), ("", ""))
 
 
 def reply_to(error: Exception) -> str:
@@ -66,33 +74,39 @@ def reply_to(error: Exception) -> str:
             return replies.QUEUE_DOWN
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return replies.DISK_FULL
+        case TransientError() | PermanentError():
+            return replies.RELAY_DOWN
     return replies.TROUBLE
 
 
-async def _accept(part: Part, envelope: Envelope, shared: Shared) -> str:
-    added = await shared.intake.accept(envelope, part)
+async def _accept(part: Part, draft: Draft, shared: Shared) -> str:
+    services = shared.services
+    added = await services.intake.accept(
+        lambda: draft.envelope(part.scan, services.policy, services.clock()), part
+    )
     log.info(
         "mail_accepted",
         faxes=[one.fax for one in added if not one.duplicate],
         duplicates=[one.fax for one in added if one.duplicate],
         size=part.size,
-        **_who(envelope),
+        **_who(draft),
     )
     return replies.accepted(added)
 
 
-def _log_refusal(reply: str, trouble: str, part: Part, envelope: Envelope) -> None:
-    facts = _who(envelope) | {"reply": reply, "size": part.size}
-    if trouble:
-        log.error("mail_refused", error=trouble, **facts)
-    else:
-        because = part.scan.auto or part.scan.loop or part.scan.complex
-        log.info("mail_refused", because=because, **facts)
+async def _forward(part: Part, draft: Draft, shared: Shared) -> str:
+    """To the postmaster: ours no longer once the smarthost has it, and not before."""
+    forward = shared.services.forward
+    assert forward  # noqa: S101 - no postmaster was accepted without
+    os.close(await asyncio.to_thread(part.finish))
+    try:
+        await forward(part.path, draft.peer)
+    finally:
+        shared.writers.do(part.discard, lambda: None)
+    log.info("postmaster_told", size=part.size, **_who(draft))
+    return replies.OK
 
 
-def _who(envelope: Envelope) -> dict[str, object]:
-    return {
-        "peer": envelope.peer,
-        "sender": envelope.sender,
-        "numbers": [masked(recipient.number) for recipient in envelope.recipients],
-    }
+def _who(draft: Draft) -> dict[str, object]:
+    numbers = [masked(number) for one in draft.addressees for number in one.numbers]
+    return {"peer": draft.peer, "sender": draft.sender, "numbers": numbers}

@@ -2,83 +2,174 @@
 
 from __future__ import annotations
 
-import structlog
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+from gateway import address
+from gateway.address import Destination, Kind
 from gateway.doors.smtp import grammar, replies
-from gateway.doors.smtp.grammar import Hangup, Mail, Refused
+from gateway.doors.smtp.draft import Addressee, Draft
+from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
 from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
-from gateway.numbers import E164, Refusal, masked, recipient
-from gateway.outbound.intake import Envelope, Recipient
+from gateway.numbers import E164, Refusal
+from gateway.options import OptionError, Where, from_pairs
+from gateway.outbound.permit import Permit
+from gateway.store.quota import Full, Wanted
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from gateway.doors.smtp.session import SmtpSession
 
 
 class Transaction:
     """One mail of one client. A reply that is raised as `Refused` was no sensible command."""
 
-    def __init__(self, shared: Shared, peer: str) -> None:
+    def __init__(self, shared: Shared, session: SmtpSession, login: str) -> None:
         self._shared = shared
-        self._peer = peer
+        self._session = session
+        self._login = login
         self._mail: Mail | None = None
-        self._recipients: dict[E164, Recipient] = {}
+        self._permit: Permit | None = None  # None = it may write to the postmaster only
+        self._addressees: list[Addressee] = []
+        self._numbers: set[E164] = set()
+        self._postmaster = False
         self._refused = 0
+
+    @property
+    def begun(self) -> bool:
+        return self._mail is not None
 
     def mail(self, argument: str) -> str:
         if self._mail:
             raise Refused(replies.ONE_SENDER)
-        mail = grammar.mail(argument)
+        mail = grammar.mail(argument, tolerant=self._session.tolerant)
         if refusal := self._refusal(mail):
-            log.info("mail_refused", reply=refusal, peer=self._peer, sender=mail.sender)
+            self._tell(refusal, "sender_denied", mail.sender)
             return refusal
         self._mail = mail
+        self._session.step()
         return replies.SENDER_OK
 
-    def rcpt(self, argument: str) -> str:
+    def rcpt(self, argument: str) -> str | Coroutine[Any, Any, str]:
+        """The reply, or, where spending has a ceiling, how to get it."""
         if not self._mail:
             raise Refused(replies.MAIL_FIRST)
         if not (argument.isascii() or self._mail.utf8):
             raise Refused(replies.BAD_LINE)
-        address = grammar.rcpt(argument)
-        number = recipient(address, self._shared.settings.domains, self._shared.plan)
-        if isinstance(number, Refusal):
-            return self._refuse(number, number.event, address)
-        full = len(self._recipients) >= self._shared.settings.max_recipients
-        if full and number not in self._recipients:
-            return self._refuse(replies.TOO_MANY_RECIPIENTS, "quota", address)
-        self._recipients.setdefault(number, Recipient(address, number))
-        return replies.RECIPIENT_OK
+        rcpt = grammar.rcpt(argument, tolerant=self._session.tolerant)
+        aliases = self._permit.aliases if self._permit else {}
+        found = address.destination(rcpt.address, self._shared.settings.domains, aliases)
+        if isinstance(found, Refusal):
+            return self._refuse(found, rcpt)
+        if found.kind is Kind.POSTMASTER:
+            return self._to_postmaster(rcpt)
+        if not self._permit:
+            return self._refuse(Refusal(replies.AUTOMATIC, "auto_mail"), rcpt)
+        if self._postmaster:
+            return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt)
+        return self._to_numbers(found, rcpt, self._permit)
 
-    def envelope(self) -> Envelope:
+    def draft(self) -> Draft:
         """Complete, or `Refused`."""
-        if not (self._mail and self._recipients):
+        mail, permit = self._mail, self._permit
+        if not (mail and (self._addressees or self._postmaster)):
             raise Refused(replies.NO_RECIPIENTS if self._refused else replies.RCPT_FIRST)
-        return Envelope(self._mail.sender, tuple(self._recipients.values()), self._peer)
+        return Draft(
+            sender=permit.sender if permit else mail.sender, envelope_sender=mail.sender,
+            peer=self._session.peer, login=self._login, door=self._session.kind,
+            permit=permit, addressees=tuple(self._addressees), postmaster=self._postmaster,
+            envid=mail.envid, ret=mail.ret,
+        )  # fmt: skip
 
     def _refusal(self, mail: Mail) -> str:
-        if not self._shared.trusts(self._peer):
-            return replies.LOGIN_FIRST
-        if not mail.sender:
-            return replies.AUTOMATIC
-        if self._is_number(mail.sender):
-            return replies.FAX_SENDER
+        policy = self._shared.services.policy
+        who = policy.who(mail.sender, login=self._login, peer=self._session.peer)
+        verdict = policy.sender(who)
+        if isinstance(verdict, Permit):
+            self._permit = verdict
+            if self._is_fax(verdict.sender):
+                return replies.FAX_SENDER
+        elif mail.sender or not (who.login or who.trusted or who.device):
+            return verdict.reply
+        # else a bounce: the postmaster reads those (A16), nobody faxes them
         if mail.size > self._shared.settings.max_message:
             return replies.TOO_BIG
         return self._shared.trouble()
 
-    def _is_number(self, sender: str) -> bool:
+    def _is_fax(self, sender: str) -> bool:
         """A notice to it would come back to this door, and its sender would hear nothing."""
-        domains, plan = self._shared.settings.domains, self._shared.plan
-        in_ours = sender.rpartition("@")[2].lower() in domains
-        return in_ours and not isinstance(recipient(sender, domains, plan), Refusal)
+        found = address.destination(sender, self._shared.settings.domains)
+        return isinstance(found, Destination) and found.kind is not Kind.POSTMASTER
 
-    def _refuse(self, reply: str, event: str, address: str) -> str:
+    def _to_postmaster(self, rcpt: Rcpt) -> str:
+        if not self._shared.services.forward:
+            return self._refuse(Refusal(replies.NO_POSTMASTER, "no_postmaster"), rcpt)
+        if self._addressees:
+            return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt)
+        self._postmaster = True
+        return replies.RECIPIENT_OK
+
+    def _to_numbers(
+        self, found: Destination, rcpt: Rcpt, permit: Permit
+    ) -> str | Coroutine[Any, Any, str]:
+        numbers: list[E164] = []
+        for written in found.numbers:
+            number = self._shared.services.policy.number(permit, written)
+            if isinstance(number, Refusal):
+                return self._refuse(number, rcpt)
+            numbers.append(number)
+        try:
+            options = from_pairs(found.options, self._shared.services.clock(), Where.ADDRESS)
+        except OptionError as error:
+            return self._refuse(Refusal(error.reply, "option"), rcpt)
+        all_numbers = self._numbers.union(numbers)
+        if len(all_numbers) > self._shared.settings.max_recipients:
+            return self._refuse(Refusal(replies.TOO_MANY_RECIPIENTS, "quota"), rcpt)
+        addressee = Addressee(
+            rcpt.address, tuple(numbers), options, found.subaddress, rcpt.notify, rcpt.orcpt
+        )
+        if permit.ceilings and numbers:
+            return self._if_room(addressee, permit, rcpt)
+        return self._take(addressee)
+
+    def _take(self, addressee: Addressee) -> str:
+        """Two spellings of one number are one fax: the first stands for both."""
+        new = tuple(n for n in addressee.numbers if n not in self._numbers)
+        if new or not addressee.numbers:
+            self._addressees.append(addressee.of(new))
+        self._numbers.update(new)
+        self._session.step()
+        return replies.RECIPIENT_OK
+
+    async def _if_room(self, addressee: Addressee, permit: Permit, rcpt: Rcpt) -> str:
+        services, before = self._shared.services, len(self._numbers)
+        for count, number in enumerate(addressee.numbers):
+            wanted = Wanted(permit.identity, number, 1, before + count)
+            full = await services.store.room_for(wanted, permit.ceilings, now=services.clock())
+            if full:
+                return self._refuse(Refusal(_quota(full), "quota"), rcpt)
+        return self._take(addressee)
+
+    def _refuse(self, refusal: Refusal, rcpt: Rcpt) -> str:
+        reply = refusal.reply
         self._refused += reply.startswith("5")  # 452 asks a client to send the rest later
-        log.info(
-            "mail_refused", reply=str(reply), because=event, peer=self._peer,
-            sender=self._mail.sender if self._mail else "",
-            number=masked(address.partition("@")[0]),
-        )  # fmt: skip
+        self._tell(reply, refusal.event, self._mail.sender if self._mail else "", rcpt.address)
         if self._refused > MOST_REFUSED:
-            raise Hangup(replies.TOO_MANY_ERRORS)
+            raise Hangup(replies.TOO_MANY_ERRORS, "junk")
         return reply
+
+    def _tell(self, reply: str, because: str, sender: str, recipient: str = "") -> None:
+        session = self._session
+        session.outcome = reply
+        self._shared.refused(
+            session.kind, session.peer, reply, because=because, sender=sender, recipient=recipient
+        )
+
+
+def _quota(full: Full) -> str:
+    """In the zone of this machine; without a time when there will never be room."""
+    if not full.until:
+        return f"550 5.7.1 Quota: {full.what}"
+    when = datetime.fromtimestamp(full.until, UTC).astimezone().strftime("%H:%M")
+    return f"451 4.7.1 Quota, retry after {when}: {full.what}"

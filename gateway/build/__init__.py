@@ -9,30 +9,27 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
-from starlette.routing import BaseRoute, Route
-
 from gateway.alarm import Alarm
 from gateway.config import Config
 from gateway.document import Workshop
-from gateway.doors.smtp import SmtpDoor, SmtpSettings
-from gateway.doors.webhook import Webhook
+from gateway.doors.refusals import Refusals
+from gateway.doors.transcripts import Transcripts
 from gateway.inbound.deliver import Deliver
 from gateway.inbound.fetch import Fetch
 from gateway.inbound.settle import Settle
 from gateway.mail.post import Post
 from gateway.mail.smarthost import Relay, Smarthost
 from gateway.model import State
-from gateway.numbers import DialPlan
 from gateway.outbound.intake import Intake
 from gateway.outbound.notify import Notify
+from gateway.outbound.permit import Defaults, Policy
 from gateway.outbound.prepare import Prepare
 from gateway.outbound.submit import Submit
 from gateway.outbound.track import Track
 from gateway.provider.audian import Access, Audian
 from gateway.rules import Rules, load
 from gateway.spool import Spool
-from gateway.store import DATABASE, HELD, Store, StoreError
-from gateway.web import WebServer, health
+from gateway.store import DATABASE, HELD, Store
 from gateway.worker import Room, one
 
 DAY = 86400.0
@@ -46,7 +43,7 @@ class StartError(Exception):
 
 @dataclass
 class Parts:
-    """The services that rooms and doors share. `rules` are replaced on SIGHUP."""
+    """The services that rooms and doors share. Rules and policy are replaced on SIGHUP."""
 
     config: Config
     spool: Spool
@@ -55,19 +52,28 @@ class Parts:
     provider: Audian
     post: Post
     rules: Rules
+    policy: Policy
+    refusals: Refusals
+    transcripts: Transcripts
+    intake: Intake
 
 
 def parts(config: Config) -> Parts:
     """Build them all; nothing is opened yet. Raises RulesError."""
-    spool = Spool(config.DATA_DIR)
+    spool, store = Spool(config.DATA_DIR), Store(config.DATA_DIR / DATABASE)
+    rules = rules_of(config)
     return Parts(
         config=config,
         spool=spool,
-        store=Store(config.DATA_DIR / DATABASE),
+        store=store,
         workshop=Workshop(scratch=spool.incoming),
         provider=provider(config),
-        post=post(config, spool),
-        rules=rules_of(config),
+        post=Post(smarthost(config), spool.part),
+        rules=rules,
+        policy=policy_of(config, rules),
+        refusals=Refusals(store),
+        transcripts=Transcripts(store),
+        intake=Intake(spool, store, config.FAX_FROM_NUMBER),
     )
 
 
@@ -77,10 +83,11 @@ def rooms(parts: Parts) -> list[Room]:
     provider, workshop = parts.provider, parts.workshop
     sender, admin, life = config.mail_from, config.MAIL_ADMIN, config.FAX_QUEUE_LIFE
     look = config.FAX_TRACK_INTERVAL
-    prepare = Prepare(spool, workshop, config.FAX_MAX_PAGES, config.paper)
+    prepare = Prepare(spool, workshop, config.FAX_MAX_PAGES, config.paper, config.FAX_BODY)
     submit = Submit(
-        provider, parts.store, spool, first_look=look / 3, absent_after=config.FAX_ABSENT_AFTER
-    )
+        provider, parts.store, spool, first_look=look / 3, absent_after=config.FAX_ABSENT_AFTER,
+        ceilings=lambda fax: parts.policy.ceilings(fax.identity, fax.sender),
+    )  # fmt: skip
 
     async def witness(provider_id: str) -> None:
         await parts.store.shown(provider_id, now=time.time())
@@ -114,6 +121,19 @@ def rules_of(config: Config) -> Rules:
     return load(config.RULES_FILE, config.FAX_DOMAINS)
 
 
+def policy_of(config: Config, rules: Rules) -> Policy:
+    return Policy(
+        rules,
+        Defaults(
+            line=config.FAX_FROM_NUMBER,
+            home=config.FAX_HOME_COUNTRY,
+            countries=config.countries,
+            trusted=config.SMTP_TRUSTED_NETWORKS,
+            devices=config.SMTP_DEVICE_NETWORKS,
+        ),
+    )
+
+
 def provider(config: Config) -> Audian:
     return Audian(
         Access(
@@ -126,7 +146,7 @@ def provider(config: Config) -> Audian:
     )
 
 
-def post(config: Config, spool: Spool) -> Post:
+def smarthost(config: Config) -> Smarthost:
     url = urlsplit(config.RELAY_URL)
     relay = Relay(
         host=url.hostname or "",
@@ -136,44 +156,4 @@ def post(config: Config, spool: Spool) -> Post:
         password=config.RELAY_PASSWORD.get_secret_value(),
         hostname=socket.gethostname(),
     )
-    return Post(Smarthost(relay), spool.part)
-
-
-def smtp_door(config: Config, spool: Spool, store: Store) -> SmtpDoor:
-    settings = SmtpSettings(
-        hostname=socket.gethostname(),
-        host=config.SMTP_LISTEN.host,
-        port=config.SMTP_LISTEN.port,
-        domains=config.FAX_DOMAINS,
-        trusted=config.SMTP_TRUSTED_NETWORKS,
-        max_message=config.SMTP_MAX_MESSAGE,
-        max_recipients=config.FAX_MAX_RECIPIENTS,
-    )
-    intake = Intake(spool, store, config.FAX_FROM_NUMBER)
-    return SmtpDoor(settings, DialPlan(config.FAX_HOME_COUNTRY, config.countries), intake, spool)
-
-
-def web_server(config: Config, store: Store, spool: Spool) -> WebServer:
-    """Webhook where it is wanted, health always."""
-
-    async def database() -> str:
-        try:
-            await store.counts()
-        except StoreError as error:
-            return str(error)
-        return "the disk failed" if spool.broken.is_set() else ""
-
-    async def disk() -> str:
-        free = await asyncio.to_thread(spool.free)
-        return "" if free > 2 * config.SMTP_MAX_MESSAGE + (256 << 20) else "nearly full"
-
-    routes: list[BaseRoute] = health({"database": database, "disk": disk})
-    if config.INBOUND in ("both", "webhook"):
-        webhook = Webhook(
-            store,
-            config.WEBHOOK_SECRET.get_secret_value(),
-            config.WEBHOOK_HMAC_SECRET.get_secret_value(),
-        )
-        methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-        routes.append(Route("/webhook/{secret}", webhook.__call__, methods=methods))
-    return WebServer(config.WEB_LISTEN.host, config.WEB_LISTEN.port, routes)
+    return Smarthost(relay)

@@ -1,0 +1,61 @@
+"""AUTH in a session: the exchange of lines, then the password, which others check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.doors.smtp import replies
+from gateway.doors.smtp.auth import Challenge, Credentials, Exchange
+from gateway.doors.smtp.grammar import Hangup, Refused
+from gateway.doors.smtp.settings import MOST_LOGIN_FAILURES
+from gateway.doors.smtp.users import Users, Verdict
+
+if TYPE_CHECKING:
+    from gateway.doors.smtp.session import SmtpSession
+
+
+class Login:
+    """Who the client says it is. `name` is "" until that is proven."""
+
+    def __init__(self, session: SmtpSession, users: Users) -> None:
+        self.name = ""
+        self._session = session
+        self._users = users
+        self._exchange: Exchange | None = None
+        self._failures = 0
+
+    @property
+    def asked(self) -> bool:
+        """The client's next line is no command."""
+        return self._exchange is not None
+
+    def begin(self, argument: str) -> None:
+        exchange = Exchange(argument)
+        self._go_on(exchange, exchange.begin())
+
+    def answer(self, line: bytes) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange:
+            self._go_on(exchange, exchange.step(line.decode("latin-1")))
+
+    def _go_on(self, exchange: Exchange, step: Challenge | Credentials) -> None:
+        if isinstance(step, Challenge):
+            self._exchange = exchange
+            self._session.say(step.reply)
+        else:
+            self._session.later(self._prove(step))
+
+    async def _prove(self, given: Credentials) -> None:
+        verdict = await self._users.verify(given.name, given.password, self._session.peer)
+        match verdict:
+            case Verdict.OK:
+                self.name = given.name
+                self._session.logged_in()
+                self._session.say(replies.LOGGED_IN)
+                return
+            case Verdict.BUSY:
+                raise Refused(replies.LOGIN_BUSY, "auth_busy")
+        self._failures += 1
+        if self._failures >= MOST_LOGIN_FAILURES:
+            raise Hangup(replies.TOO_MANY_FAILURES, "auth_fail")
+        raise Refused(replies.BAD_LOGIN, "auth_fail")

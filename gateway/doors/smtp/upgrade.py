@@ -1,0 +1,69 @@
+"""TLS on a connection that began in plain text: after STARTTLS, or at once (port 465)."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, cast
+
+from gateway.doors import transcripts
+from gateway.doors.smtp import replies
+from gateway.doors.smtp.settings import Kind
+from gateway.doors.smtp.tls import Certificates
+
+if TYPE_CHECKING:
+    from gateway.doors.smtp.connection import Connection
+
+
+async def secured(connection: Connection, begun: bytes = b"") -> bool:
+    """Shake hands; False = that failed and the connection is over.
+
+    Reading must be paused from before the client was told to begin: what comes next is TLS.
+    `begun` is what came of it already.
+    """
+    certificates = connection.shared.services.certificates
+    assert certificates  # noqa: S101 - nobody was offered TLS without
+    shaking = asyncio.ensure_future(
+        connection.loop.start_tls(
+            connection.wire, connection, _context(certificates, connection),
+            server_side=True, ssl_handshake_timeout=connection.shared.settings.handshake,
+        )
+    )  # fmt: skip
+    try:
+        if begun:
+            await _feed(connection.wire, begun)
+        transport = await shaking
+    except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+        connection.transcript.note(transcripts.TLS_FAILED.format(_reason(error)))
+        connection.note(replies.TLS_FAILED, "tls")
+        connection.wire.abort()
+        return False
+    if transport is None:  # the client left meanwhile
+        connection.wire.abort()
+        return False
+    connection.over(transport)
+    return True
+
+
+def _context(certificates: Certificates, connection: Connection) -> ssl.SSLContext:
+    """TLS 1.0 only for the one copier that the rules say needs it."""
+    device = None
+    if connection.kind is Kind.DEVICE:
+        device = connection.shared.services.policy.device(connection.peer)
+    return certificates.tolerant if device and "tls1.0" in device.compat else certificates.strict
+
+
+async def _feed(wire: asyncio.Transport, begun: bytes) -> None:
+    """Bytes behind a PROXY header: as if the socket had brought them now."""
+    for _ in range(2):  # until the handshake has its transport
+        await asyncio.sleep(0)
+    protocol = cast("asyncio.BufferedProtocol", wire.get_protocol())
+    while begun:
+        room = memoryview(protocol.get_buffer(len(begun)))
+        count = min(len(room), len(begun))
+        room[:count], begun = begun[:count], begun[count:]
+        protocol.buffer_updated(count)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or str(error) or type(error).__name__
