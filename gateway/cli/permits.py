@@ -50,14 +50,14 @@ def permit(  # noqa: PLR0917 - typer reads them
         ip_address(peer)
     except ValueError as error:
         stop(USAGE, f"--peer: {error}")
-    policy = _policy(env_file)
+    policy, domains = _policy(env_file)
     who = policy.who(
         sender.strip().removeprefix("<").removesuffix(">"),
         login="" if mailbox else login,
         peer="" if mailbox else peer,
         verified=mailbox,
     )
-    verdict = explained(policy, who, number, time.time())
+    verdict = explained(policy, who, number, domains, time.time())
     if as_json:
         print_json(
             {
@@ -75,21 +75,14 @@ def permit(  # noqa: PLR0917 - typer reads them
     raise typer.Exit(FAILED if verdict.reply else 0)
 
 
-def _policy(env_file: Path | None) -> Policy:
+def _policy(env_file: Path | None) -> tuple[Policy, tuple[str, ...]]:
+    """As the daemon has it, and its fax domains."""
+    from gateway.build import policy_of, rules_of  # noqa: PLC0415
     from gateway.config import ConfigError, load  # noqa: PLC0415
-    from gateway.outbound.permit import Defaults, Policy  # noqa: PLC0415
-    from gateway.rules import Rules, RulesError  # noqa: PLC0415
-    from gateway.rules import load as load_rules  # noqa: PLC0415
+    from gateway.rules import RulesError  # noqa: PLC0415
 
     try:
         config, _ = load(env_file)
-        path, inbound = config.RULES_FILE, config.INBOUND != "off"
-        rules = load_rules(path, config.FAX_DOMAINS, inbound=inbound) if path.exists() else Rules()
+        return policy_of(config, rules_of(config)), config.FAX_DOMAINS
     except (ConfigError, RulesError) as error:
         stop(BAD_CONFIG, *error.problems)
-    defaults = Defaults(
-        line=config.FAX_FROM_NUMBER, home=config.FAX_HOME_COUNTRY, countries=config.countries,
-        trusted=config.SMTP_TRUSTED_NETWORKS, devices=config.SMTP_DEVICE_NETWORKS,
-        domains=config.FAX_DOMAINS,
-    )  # fmt: skip
-    return Policy(rules, defaults)

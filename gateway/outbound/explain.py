@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.address import Destination, Kind, destination
@@ -28,12 +28,14 @@ class Explanation:
     why: tuple[str, ...]
 
 
-def explain(policy: Policy, who: Who, address: str, now: float) -> Explanation:
+def explain(
+    policy: Policy, who: Who, address: str, domains: Sequence[str], now: float
+) -> Explanation:
     """What would become of a mail of `who` to an address, an alias or a bare number."""
-    whole = address if "@" in address else f"{address}@{policy.defaults.domains[0]}"
+    whole = address if "@" in address else f"{address}@{domains[0]}"
     verdict = policy.sender(who)
     permit = None if isinstance(verdict, Denied) else verdict
-    meant = destination(whole, policy.defaults.domains, permit.aliases if permit else {})
+    meant = destination(whole, domains, permit.aliases if permit else {})
     why = [_met(who), *_rules(policy, who)]
     if isinstance(meant, Destination) and meant.kind is Kind.POSTMASTER:
         return Explanation("", permit, (), (*why, f"{whole} is {_OTHER[meant.kind]}."))

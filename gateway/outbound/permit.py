@@ -73,7 +73,6 @@ class Defaults:
     countries: frozenset[str] = frozenset()  # empty = home
     trusted: tuple[Network, ...] = ()
     devices: tuple[Network, ...] = ()
-    domains: tuple[str, ...] = ("fax.local",)
 
 
 class Policy:

@@ -99,6 +99,7 @@ network = "192.0.2.7"
         ("fired@example.com", {"peer": WORLD}, NOT_LISTED),
         ("FIRED@example.COM", {"login": "carol", "peer": WORLD}, NOT_LISTED),
         ("fired@example.com", {"peer": COPIER}, NOT_LISTED),
+        ("fired@example.com", {"login": "bob"}, NOT_LISTED),  # not that it is another's
         ("fired@example.com", {"verified": True}, NOT_LISTED),
         # a login with its own addresses
         ("bob@example.com", {"login": "bob", "peer": WORLD}, "sender 2 → login:bob"),
@@ -146,6 +147,19 @@ network = "192.0.2.7"
 )
 def test_with_rules(sender: str, how: dict[str, str | bool], says: str) -> None:
     assert decided(policy(LISTED), sender, **how) == says
+
+
+def test_what_a_login_is_denied_is_not_all_it_has() -> None:
+    rules = policy("""
+        [[sender]]
+        login = "eve"
+        address = "boss@example.com"
+        deny = true
+        [[sender]]
+        domain = "example.com"
+    """)
+    assert decided(rules, "boss@example.com", login="eve") == NOT_LISTED
+    assert decided(rules, "eve@example.com", login="eve") == "sender 2 → login:eve"
 
 
 def test_letters_that_look_alike_are_others() -> None:
@@ -271,6 +285,21 @@ def test_ceilings_of_a_fax_that_came_in_long_ago(
     identity: str, sender: str, ceilings: tuple[Ceiling, ...]
 ) -> None:
     assert policy(FACTS).ceilings(identity, sender) == (*ceilings, *EVERYBODY)
+
+
+def test_ceilings_of_a_network_come_after_those_of_a_name() -> None:
+    """Where a fax came from is not known any more: the servers' limit must not bind people."""
+    rules = policy("""
+        [[sender]]
+        network = "10.1.0.0/16"
+        faxes_per_day = 5
+        [[sender]]
+        domain = "example.com"
+        faxes_per_day = 700
+    """)
+    people, servers = (Ceiling("sender", 86400.0, n) for n in (700, 5))
+    assert permitted(rules, "ann@example.com", peer=RELAY).ceilings == (people,)
+    assert permitted(rules, "erp@other.example", peer=OFFICE).ceilings == (servers,)
 
 
 @pytest.mark.parametrize(
