@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from gateway.doctor import SIGNS, Known, device_block, examine, settings, story
@@ -178,6 +179,8 @@ def test_what_is_wrong(name: str) -> None:
         (tls("[SSL: NO_SHARED_CIPHER] no shared cipher"), ["old-tls"]),
         (tls("unexpected eof while reading"), ["tls-failed"]),
         ("", []),
+        ((f"{HELLO}|C MAIL FROM:<>|S 250 2.1.0 Sender ok|C RCPT TO:<1@fax.local>"
+         f"|S {replies.AUTOMATIC}"), ["no-sender"]),
         # as it is when nobody writes down that the client left
         (GREETING, ["left-at-greeting"]),
         (f"{HELO}", ["wants-login"]),
@@ -331,6 +334,7 @@ def test_stories(script: str, told: str) -> None:
     assert story(dialogue(script)) == told
 
 
+@effort(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from("CSN"), st.text(max_size=80)), max_size=99))
 def test_whatever_a_client_says_is_read_quickly_and_nothing_breaks(
     lines: list[tuple[str, str]],

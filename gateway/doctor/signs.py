@@ -185,7 +185,8 @@ SIGNS: tuple[Sign, ...] = (
         mend="device",
     ),
     _sign(
-        "no-sender", r"^C: +(?i:MAIL FROM) ?: ?<>.*\nS: 5",
+        "no-sender",
+        r"^C: +(?i:MAIL FROM) ?: ?<>.*\n(?:S: 5|(?:[CS]: .*\n)*?S: 550 5\.7\.1 Automatic)",
         "It gives no sender: whoever scanned could not be told what became of the fax.",
         "Enter a mail address for the copier in its own settings, or name one below.",
         mend="sender",
@@ -303,7 +304,7 @@ SIGNS: tuple[Sign, ...] = (
     ),
     _sign(
         "left-in-data",
-        r"^-- client left before the end of data|^S: 354.*(?:\n-- client left.*)?\Z",
+        r"^-- client left before the end of data|^S: 354.*(?:\nC: <.*)?(?:\n-- client left.*)?\Z",
         "The connection broke off in the middle of the mail: nothing was faxed.",
         "Scan again. When it stays so: check the cable, the network, and a time-out in the copier "
         "that is too short for big scans.",

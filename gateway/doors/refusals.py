@@ -31,19 +31,20 @@ ROWS_A_MINUTE = 2_000
 MOST_WAITING = 5_000  # rows in memory while the database takes none
 MORE_OF_ONE, MORE_OF_ALL = "more of this peer", "more of many peers"
 
+_Facts = tuple[str, str, str, str, str, str]  # door, reply, because, sender, recipient, number
 _EXAMPLE = "+14155550100"  # in our replies and help; 555-01xx is given to nobody
 _LONGEST = 200
 _SHOWN_FROM = 8  # digits, from which on `numbers.masked` shows the last four
 _NUMBER = r"\d(?:[ ().\-/]{0,3}\d){6,}"
 _WRITTEN = re.compile(rf"\+?{_NUMBER}")
-# reply codes, SIZE=12345678 and 192.0.2.17 are no numbers that anybody dials
+_CODE = re.compile(r"[2-5]\d\d[ -](?:\d\.\d{1,3}\.\d{1,3}\b)?")
+# SIZE=12345678 and 192.0.2.17 are no numbers that anybody dials
 _DIGITS = re.compile(
-    r"(?P<keep>(?:^|(?<=\| ))\d{3}[ -](?:\d\.\d{1,3}\.\d{1,3}\b)?"
-    r"|SIZE[= ]\d+|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.@]))"
+    r"(?P<keep>SIZE[= ]\d+|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.@]))"
     rf"|{_NUMBER}",
     re.IGNORECASE,
 )
-_MAILBOX = re.compile(r'("[^"]*"|(?<![^\s<>@:;,="])[^\s<>@:;,="]+)@')
+_MAILBOX = re.compile(r'("[^"]*"|(?<![^\s<>@:;,"])[^\s<>@:;,"]+)@')
 
 
 def clean(text: str) -> str:
@@ -76,10 +77,9 @@ def masked_text(text: str) -> str:
 @lru_cache(maxsize=1024)  # most replies are always the same
 def masked_reply(reply: str) -> str:
     """A reply as we keep it: it may name a number; the example in it is nobody's."""
-    return clean(_EXAMPLE.join(map(masked_text, reply.split(_EXAMPLE))))
+    return clean(" | ".join(map(_masked_line, reply.split(" | "))))
 
 
-@lru_cache(maxsize=1024)
 def masked_address(address: str) -> str:
     """`a•••@example.com`, `+1•••0100@fax.local`."""
     local, at, domain = address.rpartition("@")
@@ -99,7 +99,7 @@ class Refusals:
         self._waiting: dict[Reject, float] = {}  # row without its time and count → its time
         self._times: Counter[Reject] = Counter()
         self._minute = 0.0
-        self._peers: dict[str, set[Reject]] = {}  # the rows of this minute
+        self._peers: dict[str, dict[_Facts, Reject]] = {}  # what became a row in this minute
         self._rows = 0
         self._others = 0  # refusals that got no row of their own
         self._failing = False
@@ -113,12 +113,11 @@ class Refusals:
         if now // MINUTE != self._minute:
             self._minute, self._rows = now // MINUTE, 0
             self._peers.clear()
-        whom = masked(number) if number else masked_address(recipient)
-        row = Reject(
-            self._minute * MINUTE, str(door), peer_name(peer), clean(masked_address(sender)),
-            clean(whom), masked_reply(reply), clean(because), 0,
-        )  # fmt: skip
-        self._count(row, now)
+        row = self._row(peer, (str(door), reply, because, sender, recipient, number))
+        if row:
+            self._add(row, now, 1)
+        else:
+            self._others += 1
 
     async def run(self, stop: asyncio.Event) -> None:
         """Commit every two seconds until `stop`, and then once more."""
@@ -143,18 +142,20 @@ class Refusals:
         self._failing = False
         return True
 
-    def _count(self, row: Reject, now: float) -> None:
-        mine = self._peers.get(row.peer, set())
-        if row not in mine:
-            if len(mine) >= (ROWS_OF_ONE if self._rows < CROWDED else FEWEST):
-                row = Reject(row.at, row.door, row.peer, "", "", "", MORE_OF_ONE, 0)
-            if row not in mine:
-                if self._rows >= ROWS_A_MINUTE:
-                    self._others += 1
-                    return
-                self._rows += 1
-                self._peers.setdefault(row.peer, set()).add(row)
-        self._add(row, now, 1)
+    def _row(self, peer: str, facts: _Facts) -> Reject | None:
+        """The row that counts this refusal; None = this minute has enough of them.
+
+        What is new is masked; a flood is cheap.
+        """
+        mine = self._peers.get(peer, {})
+        if facts not in mine and len(mine) >= (ROWS_OF_ONE if self._rows < CROWDED else FEWEST):
+            facts = (facts[0], "", MORE_OF_ONE, "", "", "")
+        if facts not in mine:
+            if self._rows >= ROWS_A_MINUTE:
+                return None
+            self._rows += 1
+            self._peers.setdefault(peer, mine)[facts] = _masked(self._minute * MINUTE, peer, facts)
+        return mine[facts]
 
     def _add(self, row: Reject, at: float, times: int) -> None:
         if row not in self._waiting and len(self._waiting) >= MOST_WAITING:
@@ -171,6 +172,13 @@ class Refusals:
             self._add(row, at, newer_times[row])
 
 
+def _masked(at: float, peer: str, facts: _Facts) -> Reject:
+    door, reply, because, sender, recipient, number = facts
+    whom = clean(masked(number) if number else masked_address(recipient))
+    sender = clean(masked_address(sender))
+    return Reject(at, door, peer_name(peer), sender, whom, masked_reply(reply), clean(because), 0)
+
+
 async def flush_until(stop: asyncio.Event, flush: Callable[[], Awaitable[object]]) -> None:
     while not stop.is_set():
         await flush()
@@ -180,6 +188,11 @@ async def flush_until(stop: asyncio.Event, flush: Callable[[], Awaitable[object]
         except TimeoutError:
             continue
     await flush()
+
+
+def _masked_line(line: str) -> str:
+    code = match[0] if (match := _CODE.match(line)) else ""
+    return code + _EXAMPLE.join(map(masked_text, line.removeprefix(code).split(_EXAMPLE)))
 
 
 def _last_four(match: re.Match[str]) -> str:

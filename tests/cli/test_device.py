@@ -13,15 +13,20 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli import app
 from gateway.doors.refusals import Refusals
+from gateway.doors.smtp.settings import LOOPBACK, Kind
 from gateway.doors.transcripts import LEFT, Transcript, Transcripts
 from gateway.rules import load
+from gateway.spool import Spool
 from gateway.store import DATABASE, Store
 from tests.cli.test_verbs import GOOD
 from tests.cli.test_verbs import run as run_program
+from tests.doors.client import door, until
 
 pytestmark = pytest.mark.anyio
 
 PEER = "192.0.2.17"
+HELLO, FROM = b"EHLO copier\r\n", b"MAIL FROM:<scan@example.com>\r\n"
+TO, DATA, END = b"RCPT TO:<+14155550100@fax.local>\r\n", b"DATA\r\n", b"\r\n.\r\n"
 Talk = Callable[[Transcript], None]
 
 
@@ -106,6 +111,39 @@ async def test_from_two_bad_sessions_to_the_lines_that_mend_it(tmp_path: Path) -
     files: dict[str, Any] = {"SMTP_DEVICE_LISTEN": "127.0.0.1:2526", "SMTP_DEVICE_NETWORKS": PEER}
     again = said(tmp_path, PEER, **files)
     assert (again["rules"], again["settings"]) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "names"),
+    [
+        (Kind.MAIN, [b"EHLO copier\n"], ["bare-lf"]),
+        (Kind.MAIN, [HELLO, FROM, TO, DATA, b"a" * 5000 + END], ["long-lines"]),
+        (Kind.MAIN, [HELLO, FROM, TO, DATA, b"a\0b" + END], ["nul"]),
+        (Kind.MAIN, [HELLO, b"MAIL FROM:<ann@example.com> SIZE=99000000\r\n"], ["too-big"]),
+        (Kind.MAIN, [HELLO, b"MAIL FROM:<>\r\n", TO], ["no-sender"]),
+        (Kind.MAIN, [HELLO, b"AUTH LOGIN\r\n"], ["login-not-offered"]),
+        (Kind.DEVICE, [HELLO, FROM, b"RCPT TO:<(206) 555-1234@fax.local>\r\n"], ["brackets"]),
+        (Kind.DEVICE, [b"EHLO copier\n", FROM, TO, DATA, b"a\n.\n"], []),
+        (Kind.DEVICE, [HELLO, FROM, TO, DATA], ["left-in-data"]),
+        (Kind.DEVICE, [], ["left-at-greeting"]),
+    ],
+)
+async def test_from_the_door_to_the_doctor(
+    store: Store, spool: Spool, tmp_path: Path, kind: Kind, lines: list[bytes], names: list[str]
+) -> None:
+    """A real session, and what is said about it."""
+    async with door(store, spool, kind, devices=LOOPBACK) as connect:
+        client = await connect()
+        for line in lines:
+            await client.say(line)
+        client.writer.close()
+        shared = connect.listener._shared
+        await until(lambda: not shared.connections and not shared.commits)
+        await shared.services.transcripts.flush()
+    told = said(tmp_path, "127.0.0.1")
+    assert [one["name"] for one in told["findings"]] == names, told["sessions"]
+    assert told["sessions"][0]["door"] == kind
+    assert ("we took the mail" in told["sessions"][0]["story"]) == (not names)
 
 
 async def test_as_people_read_it(tmp_path: Path) -> None:
