@@ -35,8 +35,10 @@ class Wishes:
 
     def text(self) -> str:
         """As a fax carries it."""
+        if self == NONE:  # nearly always
+            return ""
         said = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps(said, ensure_ascii=False, sort_keys=True) if said else ""
+        return json.dumps(said, ensure_ascii=False, sort_keys=True)
 
 
 NONE = Wishes()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -66,6 +67,7 @@ class _Walk:
     filled: set[int] = field(default_factory=set)  # starts of containers that have parts
     parts: int = 0
     head_bytes: int = 0
+    top: list[tuple[str, str]] | None = None  # fields of the message itself
     dashed: int = 0
 
 
@@ -82,7 +84,22 @@ def head_end(data: Data, start: int = 0) -> tuple[int, int]:
 
 def leaves(data: Data, spans: Spans = ()) -> Iterator[Leaf]:
     """All parts with content, in MIME order. TooComplexError: over a limit."""
+    yield from _leaves(_Walk(data, spans or ((0, len(data)),)))
+
+
+def survey(data: Data, spans: Spans = ()) -> tuple[list[tuple[str, str]], str]:
+    """The fields of the message, and why it is too complex ("" = it is not)."""
     walk = _Walk(data, spans or ((0, len(data)),))
+    trouble = ""
+    try:
+        deque(_leaves(walk), maxlen=0)
+    except TooComplexError as error:
+        trouble = str(error)
+    top = headers.fields(data[:HEADER_BYTES]) if walk.top is None else walk.top
+    return top, trouble
+
+
+def _leaves(walk: _Walk) -> Iterator[Leaf]:
     start: int | None = 0
     while start is not None:
         body, current = _enter(walk, start)
@@ -104,6 +121,8 @@ def _enter(walk: _Walk, start: int) -> tuple[int, int | None]:
         if walk.head_bytes > ALL_HEADER_BYTES:
             raise TooComplexError("the headers of its parts are too long")
         found = headers.fields(walk.data[start:body])
+        if walk.top is None:
+            walk.top = found
         kind, given = headers.parameters(headers.first(found, "content-type") or _default(walk))
         boundary = given.get("boundary", "").rstrip().encode("utf-8", "replace")
         if kind.startswith("multipart/") and boundary:

@@ -7,7 +7,6 @@ stops at its limits, `headers` reads a few fields of the first block.
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
@@ -41,12 +40,7 @@ class Scan:
 
 def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
     """The facts of a whole message, given as bytes or as a memory map."""
-    too_complex = _complexity(data, spans)
-    try:
-        end, _ = mime.head_end(data)
-    except mime.TooComplexError:
-        end = mime.HEADER_BYTES
-    found = headers.fields(data[:end])
+    found, too_complex = mime.survey(data, spans)
     message_id = _MESSAGE_ID.search(headers.first(found, "message-id"))
     options = _options(found)
     return Scan(
@@ -59,14 +53,6 @@ def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
         mdn=_mdn(found),
         options=options[:MOST_OPTIONS],
     )
-
-
-def _complexity(data: mime.Data, spans: mime.Spans) -> str:
-    try:
-        deque(mime.leaves(data, spans), maxlen=0)
-    except mime.TooComplexError as error:
-        return str(error)
-    return ""
 
 
 def _auto(found: list[tuple[str, str]]) -> str:
