@@ -7,6 +7,7 @@ import datetime as dt
 import ssl
 import subprocess
 import warnings
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,6 +175,22 @@ async def test_a_connection_outlives_a_reload(tmp_path: Path) -> None:
         assert await reader.readline() == b"still here\r\n"
         writer.close()
         await writer.wait_closed()
+
+
+async def test_nobody_may_ask_for_another_handshake(tmp_path: Path) -> None:
+    """Cheap to ask for, dear to grant; `R` is openssl's word for it."""
+    certificates = Certificates(*put(tmp_path)[:2])
+    async with listening(certificates.tolerant) as port:
+        asks = await asyncio.create_subprocess_exec(
+            "openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{port}",
+            stdin=PIPE, stdout=DEVNULL, stderr=PIPE,
+        )  # fmt: skip
+        assert asks.stdin
+        assert asks.stderr
+        asks.stdin.write(b"R\n")  # and no end of input: that would end it first
+        assert b"no renegotiation" in await asks.stderr.read()
+        asks.stdin.close()
+        assert await asks.wait() == 1
 
 
 def other_key(cert: Path, key: Path) -> None:

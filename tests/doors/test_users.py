@@ -96,6 +96,21 @@ async def test_every_name_costs_the_same(door: Door, monkeypatch: pytest.MonkeyP
     assert door.pauses == [1, 1, 1]
 
 
+def test_names_that_are_not_there_cost_what_those_of_the_file_cost(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, not all the first's: hashes of several ages cost differently."""
+    checked: set[str] = set()
+
+    def verify(_: argon2.PasswordHasher, hashed: str, password: bytes) -> bool:
+        checked.add(hashed)
+        return True
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", verify)
+    assert not any(door.users._right(f"name{n}", b"") for n in range(200))
+    assert checked == set(HASHES.values())
+
+
 async def test_latin_1_and_utf_8_are_different_passwords() -> None:
     users = Users(Path("users"), {"ann": CHEAP.hash("grün")})
     assert await users.verify("ann", "grün".encode(), HERE) is OK
