@@ -80,10 +80,10 @@ def full(
 def _reached(
     ceiling: Ceiling, wanted: Wanted, facts: Mapping[str, Any], *, waiting: bool
 ) -> Unit[Full | None]:
+    if _over(ceiling, 1, wanted.pages):
+        return Full(ceiling.scope, _name(ceiling), 0.0)
     before = 0 if ceiling.scope == "destination" else wanted.before
     faxes, pages = 1 + before, wanted.pages + before
-    if _over(ceiling, faxes, pages):
-        return Full(ceiling.scope, _name(ceiling), 0.0)
     for statement in (_SPENT, _COMING)[: 1 + waiting]:
         (sums,) = yield statement[ceiling.scope], facts
         faxes, pages = faxes + sums["faxes"], pages + sums["pages"]
