@@ -54,7 +54,10 @@ def fields(head: bytes) -> list[tuple[str, str]]:
 
 
 def first(found: list[tuple[str, str]], name: str) -> str:
-    return next((value for given, value in found if given == name), "")
+    for given, value in found:  # every mail asks a dozen times
+        if given == name:
+            return value
+    return ""
 
 
 def clean(text: str, most: int = 200) -> str:
@@ -106,6 +109,11 @@ def words(text: str) -> str:
     return decoded + _run(run, run_charset) + text[position:]
 
 
+def kind(value: str) -> str:
+    """`text/plain; charset=x` → the first word in lower case."""
+    return _KIND_ENDS.split(value.strip()[:LONGEST_VALUE], maxsplit=1)[0].lower()
+
+
 def parameters(value: str) -> tuple[str, dict[str, str]]:
     """`text/plain; charset=x` → the first word in lower case, and the parameters (RFC 2231)."""
     value = value.strip()[:LONGEST_VALUE]
@@ -117,7 +125,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
     pieces = [(name, text) for name, text in given if "*" in name]
     for base in {name.partition("*")[0] for name, _ in pieces}:
         plain[base] = _pieced(sorted(_piece(n, t) for n, t in pieces if n.startswith(base + "*")))
-    return _KIND_ENDS.split(value, maxsplit=1)[0].lower(), plain
+    return kind(value), plain
 
 
 def file_name(text: str) -> str:
@@ -132,7 +140,8 @@ def file_name(text: str) -> str:
 
 def _unquoted(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] == '"':
-        return re.sub(r'\\(["\\])', r"\1", text[1:-1])
+        inside = text[1:-1]
+        return re.sub(r'\\(["\\])', r"\1", inside) if "\\" in inside else inside
     return text.strip('"')
 
 

@@ -123,15 +123,20 @@ def _enter(walk: _Walk, start: int) -> tuple[int, int | None]:
         found = headers.fields(walk.data[start:body])
         if walk.top is None:
             walk.top = found
-        kind, given = headers.parameters(headers.first(found, "content-type") or _default(walk))
-        boundary = given.get("boundary", "").rstrip().encode("utf-8", "replace")
-        if kind.startswith("multipart/") and boundary:
+        declared = headers.first(found, "content-type") or _default(walk)
+        kind = headers.kind(declared)
+        if kind.startswith("multipart/") and (boundary := _boundary_of(declared)):
             _open(walk, Container(kind, boundary[:250], start))
             return body, None
         if kind not in MESSAGES or _is_encoded(found):
             return body, start
         _open(walk, Container(kind, b"", start))
         start = body
+
+
+def _boundary_of(declared: str) -> bytes:
+    _, given = headers.parameters(declared)
+    return given.get("boundary", "").rstrip().encode("utf-8", "replace")
 
 
 def _default(walk: _Walk) -> str:

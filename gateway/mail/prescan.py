@@ -64,7 +64,7 @@ def _auto(found: list[tuple[str, str]]) -> str:
         return f"Precedence: {precedence}"
     if headers.first(found, "list-id"):
         return "List-Id"
-    kind, _ = headers.parameters(headers.first(found, "content-type"))
+    kind = headers.kind(headers.first(found, "content-type"))
     return kind if kind == "multipart/report" else ""
 
 
