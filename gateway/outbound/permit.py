@@ -37,7 +37,7 @@ class Who:
     peer: str = ""  # IP address; "" = it came from a mailbox
     trusted: bool = False  # the peer is in SMTP_TRUSTED_NETWORKS
     verified: bool = False  # the mailbox's own server vouches for the address
-    device: bool = False  # it came in by the device listener
+    device: bool = False  # the peer is in SMTP_DEVICE_NETWORKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from gateway.rules.tables import (
     Rules,
     Sender,
     Spending,
-    folded,
     within,
 )
-from gateway.rules.values import COMPAT, Network
+from gateway.rules.values import COMPAT, Network, folded
 
 __all__ = [
     "COMPAT", "Alias", "Device", "Facts", "Limits", "Network", "Route", "Rules", "RulesError",

@@ -27,6 +27,7 @@ from gateway.rules.values import (
     Numbers,
     Patterns,
     People,
+    folded,
 )
 
 HOUR, DAY = 3600.0, 86400.0
@@ -166,14 +167,6 @@ class Rules(Table):
     def lines(self) -> frozenset[str]:
         """Every caller number that the rules name: each must be on the account (M7)."""
         return frozenset(one.from_number for one in (*self.sender, *self.device)) - {""}
-
-
-def folded(address: str) -> str:
-    """For comparison. ASCII alone: in other scripts letters are not what they look like.
-
-    The Kelvin sign has a small k for its small letter: what looks like our bank need not be it.
-    """
-    return address.lower() if address.isascii() else address
 
 
 def is_among(address: str, named: tuple[str, ...]) -> bool:

@@ -33,7 +33,16 @@ _ADDRESS = re.compile(
 )
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{_DOTTED}")
 _NAME = re.compile(r"(?=.{1,64}$)(?=.*[a-z])[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_LOGIN = re.compile(r"[^\x00-\x1f\x7f:]{1,254}")  # what SMTP_USERS_FILE can hold
 _TAKEN = ("fax", "postmaster")  # these addresses have a meaning already
+
+
+def folded(address: str) -> str:
+    """For comparison. ASCII alone: in other scripts letters are not what they look like.
+
+    The Kelvin sign has a small k for its small letter: what looks like our bank need not be it.
+    """
+    return address.lower() if address.isascii() else address
 
 
 def near(name: str, known: Collection[str]) -> str:
@@ -77,9 +86,9 @@ def _who(value: str) -> str:
 
 
 def _login(value: str) -> str:
-    if not re.fullmatch(r"[!-~]{1,64}", value):
+    if not _LOGIN.fullmatch(value) or value != value.strip():
         raise ValueError('the name of a user in SMTP_USERS_FILE such as "bob" is wanted')
-    return value.lower()
+    return folded(value)
 
 
 def _network(value: object) -> object:

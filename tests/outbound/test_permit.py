@@ -77,7 +77,7 @@ deny = true
 login = "bob"
 address = ["bob@example.com", "sales@example.com"]
 [[sender]]
-login = ["carol", "DAVE"]
+login = ["carol", "DAVE", "Zo\u00cb Ann"]
 [[sender]]
 network = "10.1.0.0/16"
 address = "erp@example.com"
@@ -111,6 +111,8 @@ network = "192.0.2.7"
         # a login for any address
         ("who@else.example", {"login": "carol", "peer": WORLD}, "sender 3 → login:carol"),
         ("who@else.example", {"login": "dave"}, "sender 3 → login:dave"),
+        ("who@else.example", {"login": "Zo\u00cb Ann"}, "sender 3 → login:Zo\u00cb Ann"),
+        ("who@else.example", {"login": "Zo\u00eb Ann"}, NOT_LISTED),  # ASCII alone is folded
         ("", {"login": "carol"}, NOT_LISTED),
         # a login that no rule names, with an address that one does
         ("ann@example.com", {"login": "eve", "peer": WORLD}, "sender 5 → login:eve"),
