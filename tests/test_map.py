@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spool": {"committer"},
     "store": {"committer", "model", "errors", "wishes"},
     "provider": {"model", "errors"},
-    "mail": {"model", "errors", "numbers", "wishes"},
+    "mail": {"model", "errors", "numbers", "wishes", "options"},
     "document": {"model", "errors", "mail"},
     "worker": {"store", "model", "errors"},
     "janitor": {"store", "spool", "model"},

@@ -90,7 +90,7 @@ def read_letter(message: Path, work: Path) -> Letter:
     name, address = sender(headers.first(top, "from"))
     text = _text(pile)
     return Letter(
-        subject=facts.subject,
+        subject=facts.title,
         from_name=name,
         from_address=address,
         message_id=facts.message_id,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gateway.mail import headers, mime
+from gateway.options import without_tail
 
 MOST_HOPS = 50  # Received fields
 OUR_MARK = "x-fax-gateway"  # on every mail that we send
@@ -18,6 +19,7 @@ _COMMENT = re.compile(r"[;(]")
 _MESSAGE_ID = re.compile(r"<[!#-;=?A-~]{1,200}@[!#-;=?A-~]{1,200}>")
 OPTION = "x-fax-"  # what the names of a sender's own wishes begin with
 MOST_OPTIONS = 20
+LONGEST_SUBJECT = 2000  # characters: a cut one would have lost the options at its end
 _RECEIPT = "disposition-notification-to"  # RFC 8098 §2.1
 _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}"
 _ONE_MAILBOX = re.compile(
@@ -32,10 +34,15 @@ class Scan:
     auto: str = ""  # why nobody should answer it: a machine or a list wrote it
     loop: str = ""  # why it has been here before
     complex: str = ""  # why no reader should be tried with it
-    subject: str = ""  # one clean line
+    subject: str = ""  # one clean line, with what may stand at its end for us
     message_id: str = ""  # with its angle brackets
     mdn: str = ""  # the one address that wants to hear what became of it
     options: tuple[tuple[str, str], ...] = ()  # X-Fax-* fields: name in lower case, clean value
+
+    @property
+    def title(self) -> str:
+        """The Subject as people see it: options are for us, and never printed."""
+        return headers.clean(without_tail(self.subject))
 
 
 def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
@@ -48,7 +55,7 @@ def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
         loop=_loop(found),
         complex=too_complex
         or ("it has too many X-Fax fields" if len(options) > MOST_OPTIONS else ""),
-        subject=headers.clean(headers.words(headers.first(found, "subject"))),
+        subject=headers.clean(headers.words(headers.first(found, "subject")), LONGEST_SUBJECT),
         message_id=message_id[0] if message_id else "",
         mdn=_mdn(found),
         options=options[:MOST_OPTIONS],

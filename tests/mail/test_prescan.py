@@ -102,7 +102,7 @@ def test_message_id(value: str, message_id: str) -> None:
     ],
 )
 def test_subject(value: str, subject: str) -> None:
-    assert of(f"Subject: {value}").subject == subject
+    assert of(f"Subject: {value}").title == subject
 
 
 @pytest.mark.parametrize(

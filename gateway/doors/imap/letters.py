@@ -28,7 +28,7 @@ class Letter:
 
     @property
     def subject(self) -> str:
-        return self.scan.subject
+        return self.scan.title
 
     @property
     def message_id(self) -> str:

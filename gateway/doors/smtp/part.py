@@ -58,7 +58,7 @@ class Part:
 
     @property
     def subject(self) -> str:
-        return self.scan.subject
+        return self.scan.title
 
     @property
     def message_id(self) -> str:
