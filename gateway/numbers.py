@@ -114,17 +114,17 @@ class DialPlan:
 
     def explain(self, written: str) -> list[str]:
         """Plain sentences: what was read, and why it may be dialled or not."""
-        allowed = frozenset(self.allowed or {self.home})
-        reading = _read(written, self.home, allowed)
-        verdict = "Denied" if isinstance(reading.outcome, Refusal) else "Allowed"
-        last = f"{verdict}: {reading.because}."
+        allowed = self.allowed or {self.home}
+        reading = _read(written, self.home, frozenset(allowed))
+        last = (
+            f"{'Denied' if isinstance(reading.outcome, Refusal) else 'Allowed'}: {reading.because}."
+        )
         if not reading.number:
             return [last]
-        listed = ", ".join(sorted(allowed))
         unknown = "Warning: not assigned yet, as far as the number lists know."
         return [
             f"Read as {reading.number}; home is {self.home}.",
-            f"Its country is {reading.country}; the list has {listed}.",
+            f"Its country is {reading.country}; the list has {', '.join(sorted(allowed))}.",
             f"Its type is {reading.kind}." if reading.assigned else unknown,
             last,
         ]
@@ -173,10 +173,9 @@ def _is_near_toll(number: PhoneNumber, region: str) -> bool:
     """Does any number with the same first three digits cost extra?"""
     metadata = PhoneMetadata.metadata_for_region(region)
     national = phonenumbers.national_significant_number(number)
-    kinds = filter(None, (getattr(metadata, name) for name in _TOLL.values()))
     return any(
         re.fullmatch(kind.national_number_pattern or "", (national[:3] + digit * 14)[:length])
-        for kind in kinds
+        for kind in filter(None, (getattr(metadata, name) for name in _TOLL.values()))
         for length in kind.possible_length
         for digit in "0123456789"
     )
@@ -226,16 +225,19 @@ def _is_short(digits: str, region: str) -> bool:
 def country(number: PhoneNumber) -> str:
     """The region a number belongs to, "" = nobody can say.
 
-    An unassigned number belongs to the country of its calling code, but under +1 to that of its
-    area code: Caribbean ones cost more than a home call.
+    An unassigned number under a shared code belongs where its nearest neighbours do: Caribbean
+    +1 numbers, and those of the islands under +44, cost more than a home call.
     """
     if known := phonenumbers.region_code_for_number(number):
         return str(known)
-    code, national = number.country_code or 0, number.national_number or 0
-    if code != 1:
-        return str(phonenumbers.region_code_for_country_code(code))
-    neighbour = PhoneNumber(code, national // 10**7 * 10**7 + 2345678)
-    return str(phonenumbers.region_code_for_number(neighbour) or "")
+    code, national = number.country_code or 0, phonenumbers.national_significant_number(number)
+    shared = len(phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())) > 1
+    for kept in range(5 if shared else 0, 2 if code == 1 else 0, -1):
+        near = ((national[:kept] + digit * 14)[: len(national)] for digit in "2357")
+        numbers = (PhoneNumber(code, int(n), None, number.italian_leading_zero) for n in near)
+        if regions := set(filter(None, map(phonenumbers.region_code_for_number, numbers))):
+            return str(regions.pop()) if len(regions) == 1 else ""
+    return "" if code == 1 else str(phonenumbers.region_code_for_country_code(code))
 
 
 def masked(number: str) -> str:
@@ -246,5 +248,5 @@ def masked(number: str) -> str:
     if not number.startswith("+"):
         return f"•••{digits[-4:]}"
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-    code = next((digits[:length] for length in (1, 2, 3) if int(digits[:length]) in codes), "")
+    code = next((digits[:n] for n in (1, 2, 3) if int(digits[:n]) in codes), "")
     return f"+{code}•••{digits[-4:]}"

@@ -27,6 +27,7 @@ ALIASES = {
     "front-desk": ["+14155550100"],
     "board": ["1-415-555-0101", "+14155550102"],
     "broken": ["415 555 0100"],
+    "half": ["+14155550100", "(415) 555-0101"],
     "empty": [],
     "fax": ["+19005550100"],
     "14155550100": ["+19005550100"],
@@ -114,6 +115,7 @@ def to(*numbers: str, subaddress: str = "", alias: str = "", **options: str) -> 
         ("board", to("14155550101", "+14155550102", alias="board")),
         ("board/cover=none", to("14155550101", "+14155550102", alias="board", cover="none")),
         ("broken", NO_NUMBER),
+        ("half", NO_NUMBER),
         ("empty", NO_NUMBER),
         ("nobody", BAD_NUMBER),
         # options
@@ -275,6 +277,7 @@ def test_a_refusal_names_itself_for_the_log() -> None:
          [to("+14155550100"), to("+14155550101")]),
         ("front-desk@fax.local, fax@fax.local",
          [to("+14155550100", alias="front-desk"), Destination(Kind.SUBJECT)]),
+        (r"(\) , b) <+14155550100@fax.local>", [to("+14155550100")]),
         ("ann@14155550100.fax.local", [to("14155550100")]),
         # M3, and a name is never dialled
         ("(206) 555-1234@fax.local", [COMMENT]),

@@ -90,7 +90,9 @@ DENIED = [
     Range("Cuba, Somalia, Sierra Leone, Latvia, Tuvalu and others", "",
           "53 252 232 371 688 675 216 220 224 245 257 261 263 269 291 355 370 375 381 387 678 677",
           "2345678 21234567 712345678"),
-    Range("Guernsey, Jersey, Man under +44", "44", "1481 1534 1624", "712345 212345"),
+    Range("Guernsey, Jersey, Man under +44", "44", "1481 1534 1624",
+          " ".join(f"{n}12345" for n in TEN.split())),
+    Range("their mobiles", "44", "7781 7797 7624 7839", "100123 412345"),
     # Ofcom: 09 premium; 084 and 087 service charge; 070 personal; 118 directory enquiries
     Range("premium", "44", "9", " ".join(f"{n}1234567" for n in HUNDRED.split())),
     Range("premium", "44", "90 91 98", "01234567 79999999 20000000 55500000"),
