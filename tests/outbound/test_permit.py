@@ -356,7 +356,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(RULES, ADDRESSES, PEERS, LOGINS, st.booleans())
 def test_never_an_open_relay(
     rules: Rules, sender: str, peer: str, login: str, verified: bool
@@ -378,7 +378,7 @@ def test_never_an_open_relay(
         assert verdict.reply in ({LOGIN_FIRST, NOT_LISTED} if denies else {LOGIN_FIRST})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(RULES, ADDRESSES, PEERS, LOGINS)
 def test_a_login_has_no_address_of_others(rules: Rules, sender: str, peer: str, login: str) -> None:
     judge = Policy(rules, DEFAULTS)
@@ -389,7 +389,7 @@ def test_a_login_has_no_address_of_others(rules: Rules, sender: str, peer: str, 
         assert verdict.reply in (NOT_OWNED, NOT_LISTED)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(RULES, ADDRESSES, PEERS, LOGINS)
 def test_the_ceilings_at_the_door_are_those_at_submission(
     rules: Rules, sender: str, peer: str, login: str
