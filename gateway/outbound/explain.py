@@ -12,6 +12,7 @@ from gateway.options import OptionError, Where, from_pairs
 from gateway.outbound.permit import Denied, Permit, Policy, Who
 
 _EVERY = {3600.0: "an hour", 86400.0: "a day"}
+_WHOSE = {"sender": "from this sender", "destination": "to one number", "gateway": "in all"}
 _OTHER = {
     Kind.SUBJECT: "its numbers are to stand in the Subject or in X-Fax-To",
     Kind.POSTMASTER: "mail for the people who run the gateway; nothing is faxed",
@@ -74,7 +75,7 @@ def _facts(permit: Permit) -> Iterator[str]:
     heard = ", ".join(permit.tell) or permit.sender
     yield f"It may send ({permit.rule}) and counts as {permit.identity}."
     yield f"It calls from {permit.line}; {heard} hears of the results."
-    yield from (f"No more than {_most(one)} of one {one.scope}." for one in permit.ceilings)
+    yield from (f"No more than {_most(one)} {_WHOSE[one.scope]}." for one in permit.ceilings)
 
 
 def _most(ceiling: Ceiling) -> str:

@@ -116,8 +116,8 @@ def test_why(rules: Path) -> None:
         "sender 2: it matches.",
         "It may send (sender 2) and counts as login:bob.",
         "It calls from +14155550111; team@example.com hears of the results.",
-        "No more than 5 faxes an hour of one sender.",
-        "No more than 900 pages a day of one gateway.",
+        "No more than 5 faxes an hour from this sender.",
+        "No more than 900 pages a day in all.",
         "It is addressed to sales@fax.local.",
     ]
     assert any(one.startswith("+14155550121: Allowed") for one in said)
