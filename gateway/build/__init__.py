@@ -118,7 +118,7 @@ def rules_of(config: Config) -> Rules:
     """The rules in force; with no file the admin gets every fax. Raises RulesError."""
     if not config.RULES_FILE.exists():
         return Rules.default(parseaddr(config.MAIL_ADMIN or config.mail_from)[1])
-    return load(config.RULES_FILE, config.FAX_DOMAINS)
+    return load(config.RULES_FILE, config.FAX_DOMAINS, inbound=config.INBOUND != "off")
 
 
 def policy_of(config: Config, rules: Rules) -> Policy:

@@ -14,8 +14,8 @@ from gateway.build import Parts, smarthost
 from gateway.config import Config
 from gateway.doors.imap import ImapDoor, ImapSettings
 from gateway.doors.smtp import Kind, Listener, Services, SmtpDoor, SmtpSettings
-from gateway.doors.smtp.tls import Certificates
-from gateway.doors.smtp.users import Users
+from gateway.doors.smtp.tls import Certificates, TlsError
+from gateway.doors.smtp.users import Users, UsersError
 from gateway.doors.webhook import Webhook
 from gateway.mail.forward import Forward
 from gateway.spool import Spool
@@ -66,6 +66,24 @@ def _listeners(config: Config, sockets: Mapping[str, socket.socket]) -> list[Lis
         elif at:
             listeners.append(Listener(kind, at.host, at.port))
     return listeners
+
+
+def credentials(config: Config) -> tuple[list[str], list[str]]:
+    """What is wrong with certificates and users, and what soon will be; for `check`."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    cert, key, users = config.SMTP_TLS_CERT, config.SMTP_TLS_KEY, config.SMTP_USERS_FILE
+    try:
+        if cert and key:
+            warnings += Certificates(cert, key).warnings
+    except TlsError as error:
+        problems += error.problems
+    try:
+        if users:
+            warnings += Users.load(users).warnings
+    except UsersError as error:
+        problems += error.problems
+    return problems, warnings
 
 
 def imap_door(parts: Parts) -> ImapDoor | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import daemon, demonstration, device, faxes, permits, rejects, sandbox
+from gateway.cli import daemon, demonstration, device, faxes, permits, rejects, sandbox, users
 
 app = typer.Typer(
     name="fax-gateway",
@@ -14,5 +14,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # half the start time, and it reads well in a pipe
 )
-for family in (daemon, demonstration, faxes, permits, rejects, device, sandbox):
+for family in (daemon, demonstration, faxes, permits, rejects, device, users, sandbox):
     family.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def run(env_file: EnvFile = None) -> None:
 
 def check(env_file: EnvFile = None, as_json: AsJson = False) -> None:
     from gateway.build import rules_of  # noqa: PLC0415
+    from gateway.build.doors import credentials  # noqa: PLC0415
     from gateway.config import ConfigError, load  # noqa: PLC0415
     from gateway.rules import RulesError  # noqa: PLC0415
 
@@ -62,16 +64,21 @@ def check(env_file: EnvFile = None, as_json: AsJson = False) -> None:
         shown = config.shown()
     except ConfigError as error:
         problems, config = list(error.problems), error.rest
-    if config and config.INBOUND != "off":
+    warnings: list[str] = []
+    if config:
         try:
             rules_of(config)
         except RulesError as error:
             problems += error.problems
+        wrong, warnings = credentials(config)
+        problems += wrong
     if as_json:
-        print_json({"file": file, "problems": problems, "settings": shown})
+        print_json({"file": file, "problems": problems, "warnings": warnings, "settings": shown})
     else:
         for name, value in shown.items():
             print(f"{name}={value}")
+        for warning in warnings:
+            print(f"fax-gateway: warning: {warning}", file=sys.stderr)
     if problems:
         stop(BAD_CONFIG, *([] if as_json else problems))
     if not as_json:

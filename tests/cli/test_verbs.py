@@ -26,15 +26,21 @@ GOOD = {
 }
 
 
-def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str,
+    typed: str = "",
+    **environ: str,
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
+        [sys.executable, "-m", "gateway", *arguments], input=typed,
         capture_output=True, text=True, timeout=60, check=False,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "120", **environ},
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["run", "demo", "check", "list", "show", "simulate"])
+@pytest.mark.parametrize(
+    "verb", ["run", "demo", "check", "list", "show", "simulate", "permit", "rejects", "user"]
+)
 def test_help(verb: str) -> None:
     done = run(verb, "--help")
     assert (done.returncode, "Usage" in done.stdout) == (0, True)
