@@ -70,8 +70,7 @@ def plain(written: str) -> str:
 
 
 _TOLL_RANGES = re.compile(  # whole ranges of the plans, assigned or not
-    r"\+(?:"
-    r"1(?:900|.11|...(?:976|.11|5551212))|"  # NANP: premium; police and services; enquiries
+    r"\+(?:1(?:900|.11|...(?:976|.11|5551212))|"  # NANP: premium; police and services; enquiries
     r"44(?:9|8[47]|70)|"  # Ofcom: premium, service charge, personal
     r"49(?:1(?:[0-39]|80)|[79]00)|"  # BNetzA: carriers, enquiries, votes, service, premium
     r"338[1-9]|34905)"  # Arcep: added value; CNMC: votes
@@ -216,10 +215,8 @@ def _is_short(digits: str, region: str) -> bool:
     bare = digits.removeprefix("+")
     if bare in _EMERGENCY or is_emergency_number(bare, region):
         return True
-    if len(bare) >= _SHORTEST:
-        return False
     number = PhoneNumber(phonenumbers.country_code_for_region(region), int(bare))
-    return bool(is_valid_short_number_for_region(number, region))
+    return len(bare) < _SHORTEST and bool(is_valid_short_number_for_region(number, region))
 
 
 def country(number: PhoneNumber) -> str:
