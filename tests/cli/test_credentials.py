@@ -1,4 +1,4 @@
-"""Certificates and users as a sysadmin handles them: made, checked, renewed under a running gateway."""
+"""Certificates and users as a sysadmin has them: made, checked, renewed while the gateway runs."""
 
 from __future__ import annotations
 
