@@ -38,9 +38,9 @@ _SHOWN_FROM = 8  # digits, from which on `numbers.masked` shows the last four
 _NUMBER = r"\d(?:[ ().\-/]{0,3}\d){6,}"
 _WRITTEN = re.compile(rf"\+?{_NUMBER}")
 _CODE = re.compile(r"[2-5]\d\d[ -](?:\d\.\d{1,3}\.\d{1,3}\b)?")
-# SIZE=12345678 and 192.0.2.17 are no numbers that anybody dials
+# SIZE=12345678 and EHLO [192.0.2.17] are no numbers that anybody dials
 _DIGITS = re.compile(
-    r"(?P<keep>SIZE[= ]\d+|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.@]))"
+    r"(?P<keep>SIZE[= ]\d+|(?<![^\s\[])\d{1,3}(?:\.\d{1,3}){3}(?=\]|\s*$))"
     rf"|{_NUMBER}",
     re.IGNORECASE,
 )

@@ -2,8 +2,8 @@
 
 A line begins with `C:` (the client), `S:` (we) or `--` (a note of ours). Kept of a client's line:
 the verbs of SMTP with their arguments masked, with `<LF>` when it ended so and `<8bit>` when it
-was not ASCII; of anything else only its first word, and after AUTH nothing. Notes that the doctor
-understands are the constants below.
+was not ASCII; of other protocols the verb; of anything else, and after AUTH, only that it was
+said. Notes that the doctor understands are the constants below.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ _MECHANISM = re.compile(
     rb"(?![\w+/=-])",
     re.IGNORECASE,
 )
-_WORD = re.compile(rb"[A-Za-z]{1,10}(?![^ \r\n])")
+_OTHER = re.compile(  # of other protocols, or of extensions that we do not have
+    rb"(?:GET|POST|PUT|HEAD|CONNECT|OPTIONS|USER|PASS|LHLO|HELLO|PROXY|XCLIENT|XFORWARD|SEND|SAML"
+    rb"|SOML|TURN|VERB|ONEX|LOGIN)(?![^ \r\n])",
+    re.IGNORECASE,
+)
 _HIDDEN = b"***"
 
 
@@ -111,7 +115,7 @@ class Transcript:
             shown = mechanism[0] if mechanism else b""
             rest = line[mechanism.end() if mechanism else auth.end() :].strip()
             return auth[0] + shown + (b" " * bool(shown) + _HIDDEN if rest else b"") + end
-        word = None if self._login else _WORD.match(line)
+        word = None if self._login else _OTHER.match(line)
         return (word[0] + b" " if word else b"") + _HIDDEN + end
 
 

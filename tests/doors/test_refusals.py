@@ -94,6 +94,9 @@ def test_addresses_are_masked(address: str, shown: str) -> None:
         ("MAIL FROM:<prvs=1=ann@x.y>", "MAIL FROM:<p•••@x.y>"),
         ("RCPT TO:<1@x.y> ORCPT=rfc822;ann@x.y", "RCPT TO:<1•••@x.y> ORCPT=rfc822;a•••@x.y"),
         ("EHLO [192.168.10.200]", "EHLO [192.168.10.200]"),
+        ("EHLO 192.168.10.200", "EHLO 192.168.10.200"),
+        ("RCPT TO:<192.168.10.200@fax.local>", "RCPT TO:<•••.•••.•0.200@fax.local>"),
+        ("RCPT TO:<1.0.0.0/0000000@fax.local>", "RCPT TO:<•.•.•.•/•••0000@fax.local>"),
     ],
 )  # fmt: skip
 def test_lines_are_masked_and_keep_their_form(line: str, shown: str) -> None:
@@ -319,6 +322,7 @@ USER, WORD = "c2Nhbm5lcg==", "c3VwZXJzZWNyZXQ="
          ["C: AUTH LOGIN", "S: 538 5.7.11 x", "C: ***", "C: ***", "C: RSET"]),
         ([("C", "PASS supersecret")], ["C: PASS ***"]),
         ([("C", "Subject: supersecret")], ["C: ***"]),
+        ([("C", "Dear Ann,")], ["C: ***"]),
         ([("C", "MAILsupersecret")], ["C: ***"]),
         ([("C", b"\xff\xfe")], ["C: ***"]),
         ([("C", b"MAIL FROM:<\xff\0@x.y>")], ["C: MAIL FROM:<�•••@x.y> <8bit>"]),
