@@ -78,8 +78,9 @@ class ImapDoor:
                 await connection.wait(stop, most)
                 if not stop.is_set():
                     await connection.probe()
-        finally:
             await connection.close()
+        finally:
+            connection.abort()
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

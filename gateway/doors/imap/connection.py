@@ -23,6 +23,7 @@ __all__ = ["Connection", "LoginError", "MailboxError", "RefusedError"]
 Lines = list[bytes | bytearray]
 
 TAKEN = "$FaxTaken"  # the keyword of a mail that is in the queue
+GOODBYE = 3.0  # s for its answer
 SLACK = 1 << 20  # bytes around a mail; RFC822.SIZE is a guess on some servers
 SLOWEST = 1000.0  # bytes/s of a mail that is being fetched
 _UID = re.compile(rb"\bUID (\d{1,10})\b")
@@ -65,8 +66,8 @@ class Connection:
 
     async def close(self) -> None:
         """Say goodbye where anybody listens."""
-        if not self._protocol.lost.done():
-            with contextlib.suppress(MailboxError):
+        with contextlib.suppress(MailboxError, TimeoutError):
+            async with asyncio.timeout(GOODBYE):
                 await self._ask(self._protocol.logout())
         self.abort()
 
@@ -183,8 +184,7 @@ class Connection:
 
     async def _fetch(self, uids: str, what: str, most: int) -> Lines:
         """Some 100 lines at most: the library reads all of them anew with each one."""
-        fetch = self._protocol.fetch(uids, what, by_uid=True)
-        return await self._ask(fetch, most)
+        return await self._ask(self._protocol.fetch(uids, what, by_uid=True), most)
 
     async def _move(self, uids: str, folder: str) -> None:
         protocol = self._protocol

@@ -8,7 +8,7 @@ content, so it makes no second fax.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -56,9 +56,15 @@ class Desk:
             in_queue = await connection.search("UNDELETED", "KEYWORD", TAKEN)
             self._decided |= dict.fromkeys(in_queue, Outcome.DONE)
         self._keep_only(here)
+        new = set(here) - self._decided.keys() - self._skipped
         await self._file(connection)
-        known = self._decided.keys() | self._skipped
-        new = sorted(set(here) - known, key=lambda uid: (self._tries.get(uid, 0), uid))
+        await self._work_off(connection, new, stop)
+
+    async def _work_off(
+        self, connection: Connection, uids: Collection[int], stop: asyncio.Event
+    ) -> None:
+        """The oldest first, but those that have made trouble last."""
+        new = sorted(uids, key=lambda uid: (self._tries.get(uid, 0), uid))
         for start in range(0, len(new), BATCH):
             await self._decide(connection, new[start : start + BATCH], stop)
             await self._file(connection)
@@ -110,7 +116,7 @@ class Desk:
         else:
             flaw = ""
         content = await connection.fetch(uid, "HEADER" if flaw else "")
-        return await self._clerk.take(content, flaw) if content else None
+        return None if content is None else await self._clerk.take(content, flaw)
 
     async def _file(self, connection: Connection) -> None:
         """Flag and move what is decided. What cannot be moved stays, and is tried again."""

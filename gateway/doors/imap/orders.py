@@ -8,10 +8,19 @@ tail or an X-Fax header; never from a display name or a bare digit run.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
-from gateway.address import TOO_MANY, Destination, Kind, destination, header_addresses, plus_number
+from gateway.address import (
+    TOO_MANY,
+    Destination,
+    Kind,
+    concerns,
+    destination,
+    header_addresses,
+    plus_number,
+)
 from gateway.doors.imap.letters import Letter
 from gateway.doors.imap.settings import ImapSettings
 from gateway.errors import Cause
@@ -36,11 +45,16 @@ NO_NUMBER = Refusal(
     "Subject with [fax to=+14155550100]",
     "no_number",
 )
+NUMBER_TWICE = Refusal(
+    "550 5.5.4 Option to: it belongs to a mail to the fixed address alone",
+    "bad_option",
+)
 _ENVELOPE = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
 _CODES = re.compile(r"\d{3} (?:(\d\.\d{1,3})\.\d{1,3} )?")
 _CAUSES = {
-    "5.3": Cause.LIMIT, "5.5": Cause.LIMIT, "5.6": Cause.DOCUMENT, "5.7": Cause.POLICY,
+    "5.3": Cause.LIMIT, "5.5": Cause.POLICY, "5.6": Cause.DOCUMENT, "5.7": Cause.POLICY,
 }  # fmt: skip
+_FIXED = (Destination(Kind.SUBJECT),)
 _NOBODY: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -89,18 +103,22 @@ class _Asked:
 def order(letter: Letter, author: str, policy: Policy, settings: ImapSettings, now: float) -> Order:
     """Read the order of a mail whose author is verified."""
     permit = policy.sender(policy.who(author, verified=True))
-    asked = list(_asked(letter, settings, getattr(permit, "aliases", _NOBODY)))
+    named = list(_asked(letter, settings, getattr(permit, "aliases", _NOBODY)))
     wrong, said = None, Options()
     try:
         subject, _ = from_subject(letter.whole_subject, now)
         said = merge(from_headers(letter.fields, now), subject)
     except OptionError as error:
         wrong = Refused("", Refusal(error.reply, "bad_option"))
-    asked += [_Asked(number, Destination(Kind.NUMBER, (number,))) for number in said.to]
+    fixed = [one.what for one in named if _is_fixed(one.what)]
+    asked = [one for one in named if not _is_fixed(one.what)]
     if isinstance(permit, Denied):
         denied = Refused("", Refusal(permit.reply, "denied"))
-        return Order(author, refused=(denied,), is_strange=not (asked or wrong))
+        return Order(author, refused=(denied,), is_strange=not (asked or said.to or wrong))
+    if said.to and asked and not fixed:
+        wrong = wrong or Refused("", NUMBER_TWICE)
     taker = _Taker(letter, permit, said, policy, now)
+    asked += [_Asked(one, replace(*fixed[:1] or _FIXED, numbers=(one,))) for one in said.to]
     return taker.refusal(wrong) if wrong else taker.order(asked, settings.max_recipients)
 
 
@@ -162,8 +180,9 @@ class _Taker:
             ref=said.ref,
             at=said.at,
             prio=said.prio,
+            dup=said.dup,
             notify=said.notify or permit.notices,
-            tell=",".join(permit.tell),
+            tell=", ".join(permit.tell),
             subaddress=subaddress,
             mdn=mdn if mdn.lower() == permit.sender.lower() else "",
         )
@@ -173,38 +192,41 @@ def _asked(
     letter: Letter, settings: ImapSettings, aliases: Mapping[str, Sequence[str]]
 ) -> Iterator[_Asked]:
     """Each destination that the mail's addresses name, once."""
-    for address in dict.fromkeys(_addresses(letter)):
+    for address in dict.fromkeys(_addresses(letter, settings)):
         if isinstance(address, Refusal):
             yield _Asked("", address)
         elif (what := _named(address, settings, aliases)) is not None:
             yield _Asked(address, what)
 
 
-def _addresses(letter: Letter) -> Iterator[str | Refusal]:
+def _addresses(letter: Letter, settings: ImapSettings) -> Iterator[str | Refusal]:
     for value in letter.all(*_ENVELOPE):
-        yield value.strip().removeprefix("<").removesuffix(">")
+        address = value.strip().removeprefix("<").removesuffix(">")
+        if address.lower() != settings.address.lower():  # every mail here has been delivered to it
+            yield address
     for value in letter.all("to", "cc"):
-        if len(value) >= LONGEST_VALUE:  # it was cut: the last number may be another one
-            yield TOO_MANY
-            continue
         found = header_addresses(value)
-        yield from [found] if isinstance(found, Refusal) else found
+        if isinstance(found, Refusal) or len(value) >= LONGEST_VALUE:
+            yield TOO_MANY  # and some may be ours; a cut value may even end in another number
+        else:
+            yield from found
+
+
+def _is_fixed(what: Destination | Refusal) -> TypeGuard[Destination]:
+    """The address that leaves the number to the Subject (S4)?"""
+    return isinstance(what, Destination) and what.kind is Kind.SUBJECT
 
 
 def _named(
     address: str, settings: ImapSettings, aliases: Mapping[str, Sequence[str]]
 ) -> Destination | Refusal | None:
     """What an address asks us to do; None = it is not ours, or asks for no fax."""
-    plus = plus_number(address, settings.address) if settings.address else None
+    if address.lower() == settings.address.lower():
+        return Destination(Kind.SUBJECT)
+    plus = plus_number(address, settings.address)
     if plus is not None:
         return plus if isinstance(plus, Refusal) else Destination(Kind.NUMBER, (plus,))
-    if not _is_at(address, settings.domains) or address.lower() == settings.address.lower():
+    if not concerns(address, settings.domains):
         return None
     what = destination(address, settings.domains, aliases)
-    return what if isinstance(what, Refusal) or what.kind is Kind.NUMBER else None
-
-
-def _is_at(address: str, domains: Collection[str]) -> bool:
-    """Does a fax domain, or a number below one, stand after any @?"""
-    ours = "|".join(map(re.escape, domains))
-    return re.search(rf"@[-.0-9]*(?:{ours})(?![\w.-])", address, re.IGNORECASE) is not None
+    return None if isinstance(what, Destination) and what.kind is Kind.POSTMASTER else what
