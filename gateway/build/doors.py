@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.build import Parts, smarthost
+from gateway.build import Parts, StartError, smarthost
 from gateway.config import Config
 from gateway.doors.imap import ImapDoor, ImapSettings
 from gateway.doors.smtp import Kind, Listener, Services, SmtpDoor, SmtpSettings
@@ -60,6 +60,8 @@ def _listeners(config: Config, sockets: Mapping[str, socket.socket]) -> list[Lis
         Kind.DEVICE: config.SMTP_DEVICE_LISTEN,
     }
     listeners = []
+    if sockets.get(Kind.TLS) and not config.SMTP_TLS_CERT:
+        raise StartError("systemd passed a socket for TLS (smtps), and SMTP_TLS_CERT is not set")
     for kind, at in wanted.items():
         if given := sockets.get(kind):
             listeners.append(Listener(kind, socket=given))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import trustme
 
 from gateway.doors.refusals import Refusals
 from gateway.doors.smtp import Kind, Listener, Services, SmtpDoor, SmtpSettings
 from gateway.doors.smtp.settings import LOOPBACK
+from gateway.doors.smtp.tls import Certificates
 from gateway.doors.transcripts import Transcripts
 from gateway.outbound.intake import Intake
 from gateway.outbound.permit import Defaults, Policy
@@ -28,6 +35,22 @@ OK = "250 2.1.5 Recipient ok"
 HEAD = b"From: ann@example.com\r\nSubject: x\r\n"
 TEXT = HEAD + b"\r\nHello\r\n"
 END = b"\r\n.\r\n"
+MODES = ("plain", "starttls", "tls")
+
+
+@cache
+def pair() -> tuple[Certificates, ssl.SSLContext]:
+    """One certificate for all doors of a run, and a client that trusts nobody else's."""
+    authority = trustme.CA()
+    made = authority.issue_cert("localhost", "127.0.0.1")
+    with TemporaryDirectory() as folder:
+        cert, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
+        made.cert_chain_pems[0].write_to_path(cert)
+        made.private_key_pem.write_to_path(key)
+        certificates = Certificates(cert, key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return certificates, context
 
 
 @dataclass
@@ -62,6 +85,11 @@ class Client:
         except ConnectionError:
             return True
 
+    async def start_tls(self) -> None:
+        """Straight after 220 to STARTTLS."""
+        async with asyncio.timeout(TIMEOUT):
+            await self.writer.start_tls(pair()[1], server_hostname="localhost")
+
     async def push(self, content: bytes) -> None:
         """Send much; ConnectionError when the server had enough."""
         self.send(content)
@@ -84,6 +112,7 @@ class Connect:
 
     listener: SmtpDoor
     kind: Kind = Kind.MAIN
+    mode: str = "plain"
     clients: list[Client] = field(default_factory=list)
 
     @property
@@ -91,11 +120,19 @@ class Connect:
         return self.listener.addresses[self.kind]
 
     async def __call__(self, *, greeted: bool = True) -> Client:
-        client = Client(*await asyncio.open_connection(*self.address))
+        client = Client(*await asyncio.open_connection(*self.address, **self._tls))
         self.clients.append(client)
         if greeted:
             assert await client.reply() == "220 fax.example ESMTP"
+            if self.mode == "starttls":
+                assert (await client.say(HELLO)).endswith("\n250 STARTTLS")
+                assert await client.say("STARTTLS") == "220 2.0.0 Ready to start TLS"
+                await client.start_tls()
         return client
+
+    @property
+    def _tls(self) -> dict[str, Any]:
+        return {"ssl": pair()[1], "server_hostname": "localhost"} if self.mode == "tls" else {}
 
     async def ready(self, *commands: str) -> Client:
         """A client after EHLO and these commands."""
@@ -126,9 +163,12 @@ async def door(
     kind: Kind = Kind.MAIN,
     rules: Rules | None = None,
     more: dict[str, Any] | None = None,
+    mode: str = "plain",
     **facts: Any,
 ) -> AsyncIterator[Connect]:
-    """A real listener; `more` are further services, `facts` settings."""
+    """A real listener; `more` are further services, `facts` settings, `mode` one of `MODES`."""
+    kind = Kind.TLS if mode == "tls" else kind
+    more = {"certificates": pair()[0] if mode != "plain" else None} | (more or {})
     common: dict[str, Any] = {
         "hostname": "fax.example", "max_message": 100_000, "trusted": LOOPBACK,
         "listeners": (Listener(kind, port=0),),
@@ -137,11 +177,11 @@ async def door(
     defaults = Defaults(LINE, trusted=settings.trusted, devices=settings.devices)
     services = Services(
         Intake(spool, store, LINE), store, spool, Policy(rules or Rules(), defaults),
-        Refusals(store), Transcripts(store), **(more or {}),
+        Refusals(store), Transcripts(store), **more,
     )  # fmt: skip
     listener = SmtpDoor(settings, services)
     await listener.start()
-    connect = Connect(listener, kind)
+    connect = Connect(listener, kind, mode)
     try:
         yield connect
     finally:

@@ -60,7 +60,7 @@ def _enter(connection: Connection, rest: bytes = b"") -> None:
     connection.guest = admission.guest
     if connection.kind is Kind.TLS:
         connection.wire.pause_reading()
-        connection.later(_with_tls(connection, rest))
+        connection.later(_with_tls(connection, rest), on_us=False)
     else:
         # one look at the socket before we greet: who talks first is no mail client
         connection.loop.call_soon(connection.loop.call_soon, connection.greet)

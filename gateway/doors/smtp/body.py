@@ -56,6 +56,7 @@ class Body(asyncio.BufferedProtocol):
         rest = self._reader.filled(nbytes)
         if rest is not None:
             self.ended = True
+            self._guest.waits(self.heard)
             self._transport.set_protocol(self._owner)
             if rest:
                 self._owner.data_received(rest)

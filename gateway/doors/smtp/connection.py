@@ -31,6 +31,7 @@ log = structlog.get_logger()
 _AT_ONCE = 20  # commands of one client before the others have their turn
 _MOST_UNREAD = 65536  # bytes of commands that wait while an answer takes its time
 _MOST_UNSENT = 16384  # bytes of replies that wait for the client
+_NONSENSE = ("50", "538", "555")  # replies to what no client says twice
 _LAST_WORD = 1.0  # s until a connection that was told goodbye is cut
 
 
@@ -61,6 +62,7 @@ class Connection(SMTP):
         self._pending = b""  # replies to pipelined commands leave together
         self._is_greeted = self._spoken = self._full = self._resting = self._half = False
         self._errors = 0
+        self._closing = 0.0  # since when, as far as anybody looked
         self._answering: asyncio.Task[None] | None = None
         self._since = self._heard = shared.loop.time()
         self._body: Body | None = None  # while the client sends DATA
@@ -96,7 +98,11 @@ class Connection(SMTP):
 
     def check(self, now: float) -> None:
         """Has the client run out of time? Asked again and again."""
-        if now >= self._deadline() and not self.wire.is_closing():
+        if self.wire.is_closing():  # it waits for a client to read our last word
+            self._closing = self._closing or now
+            if now >= self._closing + self.shared.settings.unread:
+                self.wire.abort()
+        elif now >= self._deadline():
             self.transcript.note(transcripts.TIMED_OUT)
             self.note(replies.TIMEOUT, "timeout")
             self.cut(replies.TIMEOUT)
@@ -117,9 +123,12 @@ class Connection(SMTP):
         # not aiosmtpd's: it makes a reader, a writer and a task
         self.wire = cast("asyncio.Transport", transport)
         self.wire.set_write_buffer_limits(high=_MOST_UNSENT)
-        self.peer = str(transport.get_extra_info("peername")[0])
         self.shared.connections.add(self)
-        arrive(self)
+        if address := transport.get_extra_info("peername"):
+            self.peer = str(address[0])
+            arrive(self)
+        else:  # it has left before anybody looked
+            self.wire.abort()
 
     def over(self, transport: asyncio.Transport) -> None:
         """The same client, over TLS."""
@@ -131,7 +140,7 @@ class Connection(SMTP):
             data = proxied(self, data)
         if not self.guest or not data:
             return None
-        if not self._spoken:
+        if not (self._spoken or self._answering):  # in a handshake `greet` asks
             self._spoken = True
             if grammar.is_foreign(data):
                 return self.drop(replies.NOT_SMTP, "cross_proto")
@@ -150,6 +159,8 @@ class Connection(SMTP):
         return not self.wire.get_extra_info("ssl_object") or None
 
     def connection_lost(self, _error: Exception | None) -> None:
+        if self not in self.shared.connections:
+            return  # known already: asyncio is silent about a client that leaves in a handshake
         self.shared.gone(self)
         if self.guest:
             self.shared.guests.leave(self.guest)
@@ -168,7 +179,11 @@ class Connection(SMTP):
     # the conversation
 
     def greet(self) -> None:
-        if not self.wire.is_closing():
+        if self.wire.is_closing():
+            return
+        if len(self._lines):  # with the end of its TLS handshake
+            self.drop(replies.EARLY_TALK, "pipelining")
+        else:
             self._is_greeted = True
             self.say(f"220 {self.hostname} ESMTP")
             self._flush()
@@ -205,9 +220,12 @@ class Connection(SMTP):
         self._resting = False
         self._work()
 
-    def later(self, answer: Coroutine[Any, Any, None]) -> None:
-        """An answer that waits for somebody: the client's next commands wait for it."""
-        if self.guest:
+    def later(self, answer: Coroutine[Any, Any, None], *, on_us: bool = True) -> None:
+        """An answer that takes time: the client's next commands wait for it.
+
+        `on_us`: it is us who take the time, so nobody may have the client's place meanwhile.
+        """
+        if self.guest and on_us:
             self.guest.waits(self.loop.time())
         self._answering = self.loop.create_task(self._deliver(answer))
 
@@ -238,7 +256,7 @@ class Connection(SMTP):
 
     def _complain(self, reply: str) -> None:
         """Whoever keeps talking nonsense is no mail client."""
-        self._errors += reply.startswith("50")
+        self._errors += reply.startswith(_NONSENSE)
         if self._errors > MOST_ERRORS:
             self.hang_up(replies.TOO_MANY_ERRORS)
         else:

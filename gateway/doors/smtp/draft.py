@@ -55,6 +55,7 @@ class Draft:
     permit: Permit | None  # None = it is for the postmaster alone
     addressees: tuple[Addressee, ...]
     postmaster: bool
+    most: int  # numbers of one mail
     envid: str
     ret: str
 
@@ -68,6 +69,8 @@ class Draft:
         except OptionError as error:
             raise DraftError(error.reply, "option") from None
         named = self._named(asked, policy, self.permit)
+        if len({*named, *(n for one in self.addressees for n in one.numbers)}) > self.most:
+            raise DraftError(replies.TOO_MANY_NUMBERS, "quota")
         recipients = [
             Recipient(
                 one.address, number, self.permit.line, self._wishes(one, asked, scan, self.permit)

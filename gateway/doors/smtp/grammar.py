@@ -31,7 +31,8 @@ _STRICT, _LAX = (
 )
 _PARAMETER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[!-<>-~]+))?")
 _FOREIGN = re.compile(
-    rb"\x16\x03|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE|PRI) |[A-Za-z-]+:",
+    rb"\x16\x03|(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE|PRI|PROXY) "
+    rb"|\r\n\r\n\0\r\nQUIT\n|[A-Za-z-]+:",
     re.IGNORECASE,
 )
 
@@ -73,7 +74,7 @@ class Rcpt:
 
 
 def is_foreign(line: bytes) -> bool:
-    """A browser, a TLS client or a mail without an envelope: whoever it is, it is not SMTP."""
+    """A browser, a TLS client, a balancer that is not listed, a mail without an envelope."""
     return _FOREIGN.match(line) is not None
 
 

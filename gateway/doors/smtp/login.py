@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.auth import Challenge, Credentials, Exchange
 from gateway.doors.smtp.grammar import Hangup, Refused
@@ -12,6 +14,8 @@ from gateway.doors.smtp.users import Users, Verdict
 
 if TYPE_CHECKING:
     from gateway.doors.smtp.session import SmtpSession
+
+log = structlog.get_logger()
 
 
 class Login:
@@ -33,6 +37,10 @@ class Login:
         exchange = Exchange(argument)
         self._go_on(exchange, exchange.begin())
 
+    def give_up(self) -> None:
+        """A line came that no mechanism can read (RFC 4954 §4)."""
+        self._exchange = None
+
     def answer(self, line: bytes) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange:
@@ -46,13 +54,19 @@ class Login:
             self._session.later(self._prove(step))
 
     async def _prove(self, given: Credentials) -> None:
-        verdict = await self._users.verify(given.name, given.password, self._session.peer)
+        try:
+            verdict = await self._users.verify(given.name, given.password, self._session.peer)
+        except Exception as error:  # noqa: BLE001 - no memory, no thread: ours, not the client's
+            log.error("login_not_checked", error=repr(error))  # noqa: TRY400 - named
+            raise Refused(replies.LOGIN_BUSY, "auth_busy") from None
         match verdict:
             case Verdict.OK:
                 self.name = given.name
                 self._session.logged_in()
                 self._session.say(replies.LOGGED_IN)
                 return
+            case Verdict.LOCKED:  # a right password must not look like a wrong one
+                raise Refused(replies.LOCKED_OUT, "auth_locked")
             case Verdict.BUSY:
                 raise Refused(replies.LOGIN_BUSY, "auth_busy")
         self._failures += 1

@@ -44,6 +44,8 @@ class SmtpSession(Connection):
 
     def _obey(self, line: bytes) -> None:
         if not line:
+            if self.login:
+                self.login.give_up()
             raise Refused(replies.TOO_LONG)
         text = self._text(line)
         if self.login and self.login.asked:
@@ -96,7 +98,7 @@ class SmtpSession(Connection):
         self.wire.pause_reading()
         self.say(replies.TLS_NOW)
         self._flush()
-        self.later(self._start_tls())
+        self.later(self._start_tls(), on_us=False)
 
     async def _start_tls(self) -> None:
         """TLS begins anew: nothing that was said before it counts (RFC 3207 §4.2)."""
@@ -159,7 +161,7 @@ class SmtpSession(Connection):
         self._body = body = Body(self, self.wire, self.shared, self.guest, tolerant=self.tolerant)
         self.wire.set_protocol(body)
         self.say(replies.GO_AHEAD)
-        self.later(self._take(body, draft))
+        self.later(self._take(body, draft), on_us=False)
 
     async def _take(self, body: Body, draft: Draft) -> None:
         try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 
 import structlog
 
@@ -98,13 +97,23 @@ async def _forward(part: Part, draft: Draft, shared: Shared) -> str:
     """To the postmaster: ours no longer once the smarthost has it, and not before."""
     forward = shared.services.forward
     assert forward  # noqa: S101 - no postmaster was accepted without
-    os.close(await asyncio.to_thread(part.finish))
+    await asyncio.to_thread(_complete, part, draft)
     try:
         await forward(part.path, draft.peer)
     finally:
         shared.writers.do(part.discard, lambda: None)
     log.info("postmaster_told", size=part.size, **_who(draft))
     return replies.OK
+
+
+def _complete(part: Part, draft: Draft) -> None:
+    """In a thread: all of it is in its file. What machines write the postmaster reads, too."""
+    if part.held:
+        part.write(part.held)
+    if part.failure:
+        raise part.failure
+    if verdict(part, draft)[0]:
+        raise Unwanted
 
 
 def _who(draft: Draft) -> dict[str, object]:

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from gateway import address
 from gateway.address import Destination, Kind
 from gateway.doors.smtp import grammar, replies
@@ -16,10 +18,13 @@ from gateway.doors.smtp.shared import Shared
 from gateway.numbers import E164, Refusal
 from gateway.options import OptionError, Where, from_pairs
 from gateway.outbound.permit import Permit
+from gateway.store import StoreError
 from gateway.store.quota import Full, Wanted
 
 if TYPE_CHECKING:
     from gateway.doors.smtp.session import SmtpSession
+
+log = structlog.get_logger()
 
 
 class Transaction:
@@ -35,6 +40,8 @@ class Transaction:
         self._numbers: set[E164] = set()
         self._postmaster = False
         self._refused = 0
+        self._turned_away = False  # at MAIL
+        self._sender = ""  # as the client gave it
 
     @property
     def begun(self) -> bool:
@@ -44,16 +51,19 @@ class Transaction:
         if self._mail:
             raise Refused(replies.ONE_SENDER)
         mail = grammar.mail(argument, tolerant=self._session.tolerant)
+        self._sender, self._permit = mail.sender, None  # of one refused before nothing counts
         if refusal := self._refusal(mail):
-            self._tell(refusal, "sender_denied", mail.sender)
-            return refusal
-        self._mail = mail
+            self._turned_away = True
+            return self._refuse(Refusal(refusal, "sender_denied"))
+        self._mail, self._refused, self._turned_away = mail, 0, False
         self._session.step()
         return replies.SENDER_OK
 
     def rcpt(self, argument: str) -> str | Coroutine[Any, Any, str]:
         """The reply, or, where spending has a ceiling, how to get it."""
         if not self._mail:
+            if self._turned_away:  # a client that pipelines could not know (RFC 2920 §3.1)
+                return self._refuse(Refusal(replies.MAIL_FIRST, "sender_denied"))
             raise Refused(replies.MAIL_FIRST)
         if not (argument.isascii() or self._mail.utf8):
             raise Refused(replies.BAD_LINE)
@@ -61,25 +71,27 @@ class Transaction:
         aliases = self._permit.aliases if self._permit else {}
         found = address.destination(rcpt.address, self._shared.settings.domains, aliases)
         if isinstance(found, Refusal):
-            return self._refuse(found, rcpt)
+            return self._refuse(found, rcpt.address)
         if found.kind is Kind.POSTMASTER:
             return self._to_postmaster(rcpt)
         if not self._permit:
-            return self._refuse(Refusal(replies.AUTOMATIC, "auto_mail"), rcpt)
+            return self._refuse(Refusal(replies.AUTOMATIC, "auto_mail"), rcpt.address)
         if self._postmaster:
-            return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt)
+            return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt.address)
         return self._to_numbers(found, rcpt, self._permit)
 
     def draft(self) -> Draft:
         """Complete, or `Refused`."""
         mail, permit = self._mail, self._permit
         if not (mail and (self._addressees or self._postmaster)):
-            raise Refused(replies.NO_RECIPIENTS if self._refused else replies.RCPT_FIRST)
+            asked = self._refused or self._turned_away
+            raise Refused(replies.NO_RECIPIENTS if asked else replies.RCPT_FIRST)
+        limit = self._shared.settings.max_recipients
         return Draft(
             sender=permit.sender if permit else mail.sender, envelope_sender=mail.sender,
             peer=self._session.peer, login=self._login, door=self._session.kind,
             permit=permit, addressees=tuple(self._addressees), postmaster=self._postmaster,
-            envid=mail.envid, ret=mail.ret,
+            most=limit, envid=mail.envid, ret=mail.ret,
         )  # fmt: skip
 
     def _refusal(self, mail: Mail) -> str:
@@ -104,9 +116,9 @@ class Transaction:
 
     def _to_postmaster(self, rcpt: Rcpt) -> str:
         if not self._shared.services.forward:
-            return self._refuse(Refusal(replies.NO_POSTMASTER, "no_postmaster"), rcpt)
+            return self._refuse(Refusal(replies.NO_POSTMASTER, "no_postmaster"), rcpt.address)
         if self._addressees:
-            return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt)
+            return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt.address)
         self._postmaster = True
         return replies.RECIPIENT_OK
 
@@ -117,15 +129,15 @@ class Transaction:
         for written in found.numbers:
             number = self._shared.services.policy.number(permit, written)
             if isinstance(number, Refusal):
-                return self._refuse(number, rcpt)
+                return self._refuse(number, rcpt.address)
             numbers.append(number)
         try:
             options = from_pairs(found.options, self._shared.services.clock(), Where.ADDRESS)
         except OptionError as error:
-            return self._refuse(Refusal(error.reply, "option"), rcpt)
+            return self._refuse(Refusal(error.reply, "option"), rcpt.address)
         all_numbers = self._numbers.union(numbers)
         if len(all_numbers) > self._shared.settings.max_recipients:
-            return self._refuse(Refusal(replies.TOO_MANY_RECIPIENTS, "quota"), rcpt)
+            return self._refuse(Refusal(replies.TOO_MANY_RECIPIENTS, "quota"), rcpt.address)
         addressee = Addressee(
             rcpt.address, tuple(numbers), options, found.subaddress, rcpt.notify, rcpt.orcpt
         )
@@ -136,7 +148,8 @@ class Transaction:
     def _take(self, addressee: Addressee) -> str:
         """Two spellings of one number are one fax: the first stands for both."""
         new = tuple(n for n in addressee.numbers if n not in self._numbers)
-        if new or not addressee.numbers:
+        fixed = not addressee.numbers and all(one.numbers for one in self._addressees)
+        if new or fixed:
             self._addressees.append(addressee.of(new))
         self._numbers.update(new)
         self._session.step()
@@ -144,27 +157,31 @@ class Transaction:
 
     async def _if_room(self, addressee: Addressee, permit: Permit, rcpt: Rcpt) -> str:
         services, before = self._shared.services, len(self._numbers)
-        for count, number in enumerate(addressee.numbers):
+        for count, number in enumerate(n for n in addressee.numbers if n not in self._numbers):
             wanted = Wanted(permit.identity, number, 1, before + count)
-            full = await services.store.room_for(wanted, permit.ceilings, now=services.clock())
+            try:
+                full = await services.store.room_for(wanted, permit.ceilings, now=services.clock())
+            except StoreError:
+                self._shared.queue_failed()
+                return self._refuse(Refusal(replies.QUEUE_DOWN, "degraded"), rcpt.address)
+            if full and full.scope == "gateway":  # it is not this sender who may try again
+                log.error("spending_stopped", limit=full.what, until=full.until)
+                raise Hangup(f"421 4.3.2 Quota of the gateway: {full.what}", "quota")
             if full:
-                return self._refuse(Refusal(_quota(full), "quota"), rcpt)
+                return self._refuse(Refusal(_quota(full), "quota"), rcpt.address)
         return self._take(addressee)
 
-    def _refuse(self, refusal: Refusal, rcpt: Rcpt) -> str:
-        reply = refusal.reply
-        self._refused += reply.startswith("5")  # 452 asks a client to send the rest later
-        self._tell(reply, refusal.event, self._mail.sender if self._mail else "", rcpt.address)
+    def _refuse(self, refusal: Refusal, recipient: str = "") -> str:
+        reply, session = refusal.reply, self._session
+        self._refused += not reply.startswith("452")  # that asks to send the rest later
+        session.outcome = reply
+        self._shared.refused(
+            session.kind, session.peer, reply,
+            because=refusal.event, sender=self._sender, recipient=recipient,
+        )  # fmt: skip
         if self._refused > MOST_REFUSED:
             raise Hangup(replies.TOO_MANY_ERRORS, "junk")
         return reply
-
-    def _tell(self, reply: str, because: str, sender: str, recipient: str = "") -> None:
-        session = self._session
-        session.outcome = reply
-        self._shared.refused(
-            session.kind, session.peer, reply, because=because, sender=sender, recipient=recipient
-        )
 
 
 def _quota(full: Full) -> str:

@@ -36,13 +36,18 @@ async def secured(connection: Connection, begun: bytes = b"") -> bool:
     except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
         connection.transcript.note(transcripts.TLS_FAILED.format(_reason(error)))
         connection.note(replies.TLS_FAILED, "tls")
-        connection.wire.abort()
-        return False
+        return _failed(connection)
     if transport is None:  # the client left meanwhile
-        connection.wire.abort()
-        return False
+        return _failed(connection)
     connection.over(transport)
     return True
+
+
+def _failed(connection: Connection) -> bool:
+    """Its place is free again, also when asyncio tells nobody that the client is gone."""
+    connection.wire.abort()
+    connection.connection_lost(None)
+    return False
 
 
 def _context(certificates: Certificates, connection: Connection) -> ssl.SSLContext:
