@@ -240,4 +240,6 @@ async def test_the_program_itself(tmp_path: Path) -> None:
     assert (done.returncode, "bare-lf" in done.stdout) == (0, True), done.stderr
     assert "fax-gateway device doctor" in run_program("device", "doctor", "--help").stdout
     assert "doctor" in run_program("device", "--help").stdout
-    assert run_program("--help").stdout.count("...") == 1, "each verb's line in the list is whole"
+    verbs = run_program("--help").stdout
+    for line in ("Copiers: what goes wrong with them.", "What was refused at the doors, and why."):
+        assert line in verbs, "whole, not cut off"
