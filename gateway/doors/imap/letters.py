@@ -74,12 +74,14 @@ def read(path: Path, content: bytes) -> Letter:
         end = body = min(len(content), mime.HEADER_BYTES)
     fields = headers.fields(content[:end])
     facts = scan(content)
-    written = _written(fields, content[body:]) if facts.message_id else content
-    return Letter(path, content, fields, facts, hashlib.sha256(written).hexdigest())
+    start, words = (body, _written(fields)) if facts.message_id else (0, b"")
+    digest = hashlib.sha256(words)
+    digest.update(memoryview(content)[start:])
+    return Letter(path, content, fields, facts, digest.hexdigest())
 
 
-def _written(fields: list[tuple[str, str]], body: bytes) -> bytes:
-    """What the author wrote, without the marks of its ways.
+def _written(fields: list[tuple[str, str]]) -> bytes:
+    """What the author wrote above the text, without the marks of the mail's ways.
 
     A relay that sends twice, or a mail to two of our addresses, brings two copies that differ only
     in those. Without a Message-ID nobody can tell a copy from the same words on another day.
@@ -89,4 +91,4 @@ def _written(fields: list[tuple[str, str]], body: bytes) -> bytes:
         for name, value in fields
         if name in _AUTHORS or name.startswith("x-fax-")
     ]
-    return "".join(sorted(said)).encode("utf-8", "surrogateescape") + b"\n" + body
+    return "".join(sorted(said)).encode("utf-8", "surrogateescape") + b"\n"

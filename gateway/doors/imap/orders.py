@@ -54,6 +54,7 @@ _CODES = re.compile(r"\d{3} (?:(\d\.\d{1,3})\.\d{1,3} )?")
 _CAUSES = {
     "5.3": Cause.LIMIT, "5.5": Cause.POLICY, "5.6": Cause.DOCUMENT, "5.7": Cause.POLICY,
 }  # fmt: skip
+_SCRAP = re.compile(r"[^@A-Za-z]*[0-9][^@A-Za-z]*")
 _FIXED = (Destination(Kind.SUBJECT),)
 _NOBODY: Mapping[str, tuple[str, ...]] = {}
 
@@ -209,7 +210,18 @@ def _addresses(letter: Letter, settings: ImapSettings) -> Iterator[str | Refusal
         if isinstance(found, Refusal) or len(value) >= LONGEST_VALUE:
             yield TOO_MANY  # and some may be ours; a cut value may even end in another number
         else:
-            yield from found
+            yield from _whole(found)
+
+
+def _whole(items: Sequence[str]) -> Iterator[str]:
+    """`030, 1234567@fax.local` is one address with a comma in it, not a shorter number (M3)."""
+    before = ""
+    for item in items:
+        if _SCRAP.fullmatch(item):
+            before += f"{item}, "
+        else:
+            yield before + item
+            before = ""
 
 
 def _is_fixed(what: Destination | Refusal) -> TypeGuard[Destination]:

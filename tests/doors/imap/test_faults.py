@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -428,6 +430,12 @@ class _Nowhere(asyncio.Transport):
 
     def abort(self) -> None:
         pass
+
+
+def test_the_library_is_imported_for_a_mailbox_alone() -> None:
+    """It is under the GPL, and slow to import."""
+    lines = "import sys, gateway.doors.imap\nassert 'aioimaplib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", lines], check=True)
 
 
 def test_ten_thousand_lines_in_one_chunk() -> None:
