@@ -118,6 +118,49 @@ def test_an_address_makes_room_in_its_own_share_only() -> None:
     guests.leave(stranger)
 
 
+CROWDED = GuestLimits(total=13, per_address=8)
+
+
+def crowded() -> tuple[Guests, list[Guest]]:
+    """Eight guests of one address, five of another; they came just now."""
+    guests = Guests(CROWDED)
+    many = [come(guests, "192.0.2.1") for _ in range(8)]
+    for _ in range(5):
+        come(guests, "192.0.2.2")
+    return guests, many
+
+
+@pytest.mark.parametrize(
+    ("peer", "now", "makes_room"),
+    [
+        ("198.51.100.1", 0.9, False),  # everybody gets a second
+        ("198.51.100.1", 1.0, True),
+        ("192.0.2.2", 1.0, False),  # five and the newcomer: no fewer than the eight
+        ("192.0.2.2", 3.0, True),
+    ],
+)
+def test_a_crowd_gives_way_sooner(peer: str, now: float, makes_room: bool) -> None:
+    guests, _ = crowded()
+    assert bool(guests.admit(peer, now).evict) is makes_room
+
+
+def test_who_sends_mail_is_no_crowd() -> None:
+    guests, many = crowded()
+    for guest in many[1:]:
+        guest.received(1000, 0.9)
+    many[0].waits(0.9)
+    evicted = [guests.admit(f"198.51.100.{n}", 1.0).evict for n in range(9)]
+    assert [guest.home for guest in evicted if guest] == ["192.0.2.2"] * 2
+    assert guests.admit("198.51.100.77", 1.05) == Admission(BUSY)
+
+
+def test_two_of_an_address_are_no_crowd() -> None:
+    guests = Guests(GuestLimits(total=4))
+    for n in range(4):
+        come(guests, f"192.0.2.{n % 2}")
+    assert guests.admit("198.51.100.1", 2.9) == Admission(BUSY)
+
+
 def test_the_evicted_may_leave_late() -> None:
     guests, here = full()
     assert guests.admit("198.51.100.1", 9.0).evict is here[0]

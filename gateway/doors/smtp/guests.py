@@ -3,7 +3,8 @@
 Pure: the time is an argument (monotonic seconds), nothing here touches a socket. When the house or
 an address's share is full, a newcomer gets the place of the guest who has brought nothing useful
 for longest: accepted MAIL and RCPT, DATA at a decent rate and accepted mails are useful; talk is
-not. Who waits for our answer is never sent away.
+not. Addresses with many guests give way sooner to one with few. Who waits for our answer is never
+sent away.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+from itertools import chain
 
 TOO_MANY = "421 4.7.0 Too many connections"
 BUSY = "421 4.3.2 Busy"
 
 DECENT = 500  # bytes/s of a mail: a 9,600 bit/s line is faster, a trickle slower
 PATIENCE = 3.0  # s without anything useful until a newcomer may have the place
+_CROWD = 4  # times as many guests as the newcomer's address has, with it: less patience with them
+_CROWD_PATIENCE = 1.0  # s
 _ENVELOPE = 15.0  # s from the first MAIL: later RCPTs of an envelope win no more time
 _LOOK_AGAIN = 0.1  # s
 _MINUTE = 60.0
@@ -102,7 +106,7 @@ class Guests:
         self._here: dict[str, set[Guest]] = {}
         self._count = 0
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
-        self._nobody_until = 0.0  # no guest can be sent away before
+        self._nobody_until = self._no_crowd_until = 0.0  # no guest can be sent away before
 
     def __len__(self) -> int:
         return self._count
@@ -131,7 +135,7 @@ class Guests:
         if len(mine) >= self._limits.per_address:
             if not (evict := _idlest(mine, now)):
                 return Admission(TOO_MANY)
-        elif self._count >= self._limits.total and not (evict := self._idlest_of_all(now)):
+        elif self._count >= self._limits.total and not (evict := self._makes_room(len(mine), now)):
             return Admission(BUSY)
         if evict:
             self.leave(evict)
@@ -157,6 +161,19 @@ class Guests:
         caller.logged_at = now
         return True
 
+    def _makes_room(self, mine: int, now: float) -> Guest | None:
+        return self._idlest_of_all(now) or self._idlest_of_a_crowd(mine, now)
+
+    def _idlest_of_a_crowd(self, mine: int, now: float) -> Guest | None:
+        """Many from few addresses must not keep out who comes from another."""
+        if now < self._no_crowd_until:
+            return None
+        crowds = [g for g in self._here.values() if len(g) >= _CROWD * (mine + 1)]
+        found = _idlest(chain.from_iterable(crowds), now, _CROWD_PATIENCE)
+        if crowds and not found:
+            self._no_crowd_until = now + _LOOK_AGAIN
+        return found
+
     def _idlest_of_all(self, now: float) -> Guest | None:
         if now < self._nobody_until:  # a flood of newcomers costs one look, not one each
             return None
@@ -179,9 +196,9 @@ class Guests:
         return caller
 
 
-def _idlest(guests: Iterable[Guest], now: float) -> Guest | None:
+def _idlest(guests: Iterable[Guest], now: float, patience: float = PATIENCE) -> Guest | None:
     """Who has brought nothing useful for longest, and for long enough."""
-    idle = (g for g in guests if not g.waiting and now - g.useful_at >= PATIENCE)
+    idle = (g for g in guests if not g.waiting and now - g.useful_at >= patience)
     return min(idle, key=lambda g: g.useful_at, default=None)
 
 
