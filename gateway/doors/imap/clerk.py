@@ -146,4 +146,9 @@ def _machine(letter: Letter) -> str:
 def _flaw(letter: Letter) -> str:
     if letter.scan.complex:
         return f"554 5.6.0 Message too complex: {letter.scan.complex}"
+    if letter.scan.partial:
+        return (
+            "554 5.6.1 Split mail (message/partial) is not faxed: "
+            "switch splitting off in the copier or mail program"
+        )
     return "554 5.6.0 It holds a NUL byte" if letter.has_nul else ""

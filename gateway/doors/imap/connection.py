@@ -238,11 +238,8 @@ class Connection:
         protocol, patience = self._protocol, self._settings.patience
         while True:
             before = protocol.received
-            await asyncio.wait(
-                {*tasks, protocol.lost},
-                timeout=patience,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            everything = {*tasks, protocol.lost}
+            await asyncio.wait(everything, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if any(task.done() for task in tasks):
                 return
             if not (least and protocol.received - before >= least * patience):

@@ -8,23 +8,15 @@ tail or an X-Fax header; never from a display name or a bare digit run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeGuard
 
-from gateway.address import (
-    TOO_MANY,
-    Destination,
-    Kind,
-    concerns,
-    destination,
-    header_addresses,
-    plus_number,
-)
+from gateway.address import Destination, Kind
+from gateway.doors.imap.addressees import Asked, addressees, is_fixed
 from gateway.doors.imap.letters import Letter
 from gateway.doors.imap.settings import ImapSettings
 from gateway.errors import Cause
-from gateway.mail.headers import LONGEST_VALUE
+from gateway.mail.headers import clean
 from gateway.numbers import Refusal
 from gateway.options import (
     OptionError,
@@ -49,12 +41,10 @@ NUMBER_TWICE = Refusal(
     "550 5.5.4 Option to: it belongs to a mail to the fixed address alone",
     "bad_option",
 )
-_ENVELOPE = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
 _CODES = re.compile(r"\d{3} (?:(\d\.\d{1,3})\.\d{1,3} )?")
 _CAUSES = {
     "5.3": Cause.LIMIT, "5.5": Cause.POLICY, "5.6": Cause.DOCUMENT, "5.7": Cause.POLICY,
 }  # fmt: skip
-_SCRAP = re.compile(r"[^@A-Za-z]*[0-9][^@A-Za-z]*")
 _FIXED = (Destination(Kind.SUBJECT),)
 _NOBODY: Mapping[str, tuple[str, ...]] = {}
 
@@ -74,7 +64,7 @@ class Refused:
     @property
     def sentence(self) -> str:
         why = _CODES.sub("", self.why, count=1)
-        return f"{self.written}: {why}" if self.written else why
+        return f"{clean(self.written, most=100)}: {why}" if self.written else why
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,36 +80,33 @@ class Order:
 
     @property
     def reason(self) -> str:
-        told = "; ".join(one.sentence for one in self.refused[:MOST_TOLD])
-        more = len(self.refused) - MOST_TOLD
-        return told + (f"; and {more} more" if more > 0 else "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    written: str
-    what: Destination | Refusal
+        told = [one.sentence for one in self.refused[:MOST_TOLD]]
+        if more := len(self.refused) - len(told):
+            told.append(f"and {more} more")
+        if self.recipients:
+            told.append(f"it goes to the others ({len(self.recipients)})")
+        return "; ".join(told)
 
 
 def order(letter: Letter, author: str, policy: Policy, settings: ImapSettings, now: float) -> Order:
     """Read the order of a mail whose author is verified."""
     permit = policy.sender(policy.who(author, verified=True))
-    named = list(_asked(letter, settings, getattr(permit, "aliases", _NOBODY)))
+    named = list(addressees(letter, settings, getattr(permit, "aliases", _NOBODY)))
     wrong, said = None, Options()
     try:
         subject, _ = from_subject(letter.whole_subject, now)
         said = merge(from_headers(letter.fields, now), subject)
     except OptionError as error:
         wrong = Refused("", Refusal(error.reply, "bad_option"))
-    fixed = [one.what for one in named if _is_fixed(one.what)]
-    asked = [one for one in named if not _is_fixed(one.what)]
+    fixed = [one.what for one in named if is_fixed(one.what)]
+    asked = [one for one in named if not is_fixed(one.what)]
     if isinstance(permit, Denied):
         denied = Refused("", Refusal(permit.reply, "denied"))
         return Order(author, refused=(denied,), is_strange=not (asked or said.to or wrong))
     if said.to and asked and not fixed:
         wrong = wrong or Refused("", NUMBER_TWICE)
     taker = _Taker(letter, permit, said, policy, now)
-    asked += [_Asked(one, replace(*fixed[:1] or _FIXED, numbers=(one,))) for one in said.to]
+    asked += [Asked(one, replace(*fixed[:1] or _FIXED, numbers=(one,))) for one in said.to]
     return taker.refusal(wrong) if wrong else taker.order(asked, settings.max_recipients)
 
 
@@ -133,7 +120,7 @@ class _Taker:
     policy: Policy
     now: float
 
-    def order(self, asked: Sequence[_Asked], most: int) -> Order:
+    def order(self, asked: Sequence[Asked], most: int) -> Order:
         taken: list[Recipient] = []
         refused: list[Refused] = []
         for one in asked:
@@ -154,7 +141,7 @@ class _Taker:
         permit = self.permit
         return Order(permit.sender, permit.identity, recipients, refused, self._wishes(self.said))
 
-    def _each(self, asked: _Asked) -> tuple[list[Recipient], list[Refused]]:
+    def _each(self, asked: Asked) -> tuple[list[Recipient], list[Refused]]:
         """One destination: a recipient for each of its numbers, or why not."""
         what = asked.what
         if isinstance(what, Refusal):
@@ -187,58 +174,3 @@ class _Taker:
             subaddress=subaddress,
             mdn=mdn if mdn.lower() == permit.sender.lower() else "",
         )
-
-
-def _asked(
-    letter: Letter, settings: ImapSettings, aliases: Mapping[str, Sequence[str]]
-) -> Iterator[_Asked]:
-    """Each destination that the mail's addresses name, once."""
-    for address in dict.fromkeys(_addresses(letter, settings)):
-        if isinstance(address, Refusal):
-            yield _Asked("", address)
-        elif (what := _named(address, settings, aliases)) is not None:
-            yield _Asked(address, what)
-
-
-def _addresses(letter: Letter, settings: ImapSettings) -> Iterator[str | Refusal]:
-    for value in letter.all(*_ENVELOPE):
-        address = value.strip().removeprefix("<").removesuffix(">")
-        if address.lower() != settings.address.lower():  # every mail here has been delivered to it
-            yield address
-    for value in letter.all("to", "cc"):
-        found = header_addresses(value)
-        if isinstance(found, Refusal) or len(value) >= LONGEST_VALUE:
-            yield TOO_MANY  # and some may be ours; a cut value may even end in another number
-        else:
-            yield from _whole(found)
-
-
-def _whole(items: Sequence[str]) -> Iterator[str]:
-    """`030, 1234567@fax.local` is one address with a comma in it, not a shorter number (M3)."""
-    before = ""
-    for item in items:
-        if _SCRAP.fullmatch(item):
-            before += f"{item}, "
-        else:
-            yield before + item
-            before = ""
-
-
-def _is_fixed(what: Destination | Refusal) -> TypeGuard[Destination]:
-    """The address that leaves the number to the Subject (S4)?"""
-    return isinstance(what, Destination) and what.kind is Kind.SUBJECT
-
-
-def _named(
-    address: str, settings: ImapSettings, aliases: Mapping[str, Sequence[str]]
-) -> Destination | Refusal | None:
-    """What an address asks us to do; None = it is not ours, or asks for no fax."""
-    if address.lower() == settings.address.lower():
-        return Destination(Kind.SUBJECT)
-    plus = plus_number(address, settings.address)
-    if plus is not None:
-        return plus if isinstance(plus, Refusal) else Destination(Kind.NUMBER, (plus,))
-    if not concerns(address, settings.domains):
-        return None
-    what = destination(address, settings.domains, aliases)
-    return None if isinstance(what, Destination) and what.kind is Kind.POSTMASTER else what

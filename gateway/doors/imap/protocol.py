@@ -19,7 +19,7 @@ from gateway.mail.headers import clean
 MOST = 4 << 20  # bytes of an answer that is no mail
 _LINES = re.compile(rb"(?:[^\n]*\n){1,100}|[^\n]+")  # so deep may the library call itself
 _MOST_HELD = 64 << 10  # bytes of a line that are kept back until it is whole
-_EXISTS = re.compile(rb"^\* \d{1,10} EXISTS", re.MULTILINE)
+_EXISTS = b" EXISTS\r\n"  # RFC 3501 §7.3.1
 
 
 class MailboxError(Exception):
@@ -73,7 +73,7 @@ class Guard(asyncio.Protocol):
             transport.abort()
 
     def _feed(self, feed: bytes) -> None:
-        if _EXISTS.search(feed):  # perhaps only a mail's text says so: one look too many
+        if _EXISTS in feed:  # perhaps only a mail's text says so: one look too many
             self.news.set()
         try:
             for lines in _LINES.finditer(feed):

@@ -11,7 +11,7 @@ class ImapSettings:
     """One mailbox. Times in seconds, sizes in bytes."""
 
     host: str
-    user: str
+    user: str  # its mail address, or the part before the @ (fax+14155550100@ is its too)
     password: str = field(repr=False)
     authserv_id: str  # whose Authentication-Results are believed
     port: int = 993
@@ -19,7 +19,6 @@ class ImapSettings:
     done: str = "Done"
     failed: str = "Failed"
     rejected: str = "Rejected"
-    mailbox: str = ""  # its mail address, for fax+14155550100@; "" = the user, where that is one
     domains: tuple[str, ...] = ("fax.local",)
     max_message: int = 35_000_000
     max_recipients: int = 20
@@ -36,7 +35,3 @@ class ImapSettings:
     def account(self) -> str:
         """For people and keys: what a second mailbox would differ in."""
         return f"{self.user}@{self.host}/{self.folder}"
-
-    @property
-    def address(self) -> str:
-        return self.mailbox or (self.user if "@" in self.user else "")

@@ -59,7 +59,7 @@ class House:
     def door(self, port: int, **facts: Any) -> ImapDoor:
         common: dict[str, Any] = {
             "host": "localhost", "port": port, "user": BOX, "password": "secret",
-            "authserv_id": SERVER, "mailbox": BOX, "max_message": 100_000,
+            "authserv_id": SERVER, "max_message": 100_000,
         }  # fmt: skip
         settings = ImapSettings(**(common | QUICK | facts))
         intake = Intake(self.spool, self.store, LINE)

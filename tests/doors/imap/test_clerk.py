@@ -10,6 +10,7 @@ from gateway.doors.imap.clerk import HOUR, MOST_ANSWERS, MOST_SENDERS, Clerk, Ou
 from gateway.doors.imap.orders import NO_NUMBER
 from gateway.doors.imap.wire import mailbox, quoted, uid_set
 from gateway.errors import Cause
+from gateway.mail.notice import result
 from gateway.mail.prescan import OUR_MARK
 from gateway.model import State
 from gateway.spool import Spool
@@ -84,6 +85,9 @@ async def test_a_person_hears_why(
     assert (fax.state, fax.number, fax.sender) == (State.FAILED, "", ANN)
     assert (fax.reason, fax.cause) == (reason, cause)
     assert fax.key.startswith("imap:")
+    notice = result(fax, "fax@fax.local", 1_770_000_000.0, None)
+    assert f"Your mail was not faxed: {reason}" in notice.text
+    assert notice.to == (ANN,)
     assert list(house.spool.kept()) == []
 
 
@@ -94,7 +98,7 @@ async def test_half_of_it(clerk: Clerk, house: House) -> None:
     failed, taken = sorted(await house.faxes(), key=lambda fax: fax.number)
     assert (taken.state, taken.number, taken.line) == (State.ACCEPTED, FAX, LINE)
     assert (failed.state, failed.reason) == (
-        State.FAILED, "911@fax.local: Destination not permitted",
+        State.FAILED, "911@fax.local: Destination not permitted; it goes to the others (1)",
     )  # fmt: skip
 
 

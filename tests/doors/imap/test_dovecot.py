@@ -16,7 +16,7 @@ from gateway.model import State
 from gateway.spool import Kind, Spool
 from gateway.store import Store
 from tests.doors.imap.dovecot import PASSWORD, PROGRAM, Box, Dovecot, dovecot
-from tests.doors.imap.kit import ANN, BOX, PROOF, House, mail, policy, running, until
+from tests.doors.imap.kit import ANN, PROOF, House, mail, policy, running, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -62,21 +62,22 @@ async def test_a_mail_becomes_a_fax(server: Dovecot, box: Box, house: House) -> 
 
 
 async def test_each_mail_goes_its_way(server: Dovecot, box: Box, house: House) -> None:
+    plus = box.user.replace("@example.com", "+14155550102")
     box.put(
         mail(),
         mail(to="+44 20 7946 0958 <+442079460958@fax.local>"),
         mail(proof=""),
         mail(From="Eve <eve@evil.example>"),
         mail(Auto_Submitted="auto-replied"),
-        mail(to=BOX, Subject="[fax to=+14155550101]"),
-        mail(to="fax+14155550102@example.com, 14155550103@fax.local; 1@fax.local"),
+        mail(to=box.user, Subject="[fax to=+14155550101]"),
+        mail(to=f"{plus}@example.com, 14155550103@fax.local; 1@fax.local"),
     )
     async with running(door(house, server, box)):
         await until(lambda: box.count() == {"Done": 3, "Failed": 1, "Rejected": 3})
     assert await house.numbers() == [FAX, "+14155550101", "+14155550102", "+14155550103"]
     assert await house.reasons() == [
         "+442079460958@fax.local: Destination not permitted",
-        "1@fax.local: Not a valid fax number",
+        "1@fax.local: Not a valid fax number; it goes to the others (2)",
     ]
     assert sorted(event for event, _ in house.refusals) == [
         "auto_mail", "imap_unauth", "imap_unauth", "no_number", "toll_denied",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,7 @@ from tests.make import LINE
 NOW = 1_790_000_000.0
 A, B, C = "+14155550100", "+14155550101", "+14155550102"
 BRACKETS = "Brackets, comments and spaces are never dialled: write +14155550100@"
-SETTINGS = ImapSettings(
-    "imap.example.com", BOX, "secret", "mx.example.com", mailbox=BOX, max_recipients=3
-)
+SETTINGS = ImapSettings("imap.example.com", BOX, "secret", "mx.example.com", max_recipients=3)
 POLICY = policy(aliases={"office": [A, B]})
 
 
@@ -135,10 +134,15 @@ def test_one_bad_number_does_not_affect_the_others() -> None:
     """M4: one notice names what was refused."""
     found = asked(to="14155550100@fax.local, 911@fax.local, x@fax.local")
     assert [one.number for one in found.recipients] == [A]
-    assert (
-        found.reason == "911@fax.local: Destination not permitted; x@fax.local: Bad number syntax"
-    )
+    assert found.reason.split("; ") == [
+        "911@fax.local: Destination not permitted",
+        "x@fax.local: Bad number syntax",
+        "it goes to the others (1)",
+    ]
     assert found.refused[0].cause is Cause.POLICY
+    odd = asked(to="\u202e\x07x\u00e9" + "y" * 300 + "@fax.local").reason
+    assert odd.isprintable()
+    assert len(odd) < 200
     many = asked(to=",".join(f"x{n}@fax.local" for n in range(13)))
     assert many.reason.endswith("x9@fax.local: Bad number syntax; and 3 more")
     assert many.refused[0].cause is Cause.NUMBER
@@ -151,6 +155,24 @@ def test_who_may_not_send() -> None:
     assert asked(stranger, to=BOX).is_strange  # junk asks for no fax
     assert not asked(stranger, to=BOX, Subject="x [fax to=+14155550100]").is_strange
     assert asked(policy(sender=[]), to=BOX).reason == "Sender not listed"  # fails closed
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"Delivered_To": "fax+14155550100@example.com"}, [A]),
+        ({"Delivered_To": "fax@example.com", "to": "fax+14155550100@example.com"}, [A]),
+        ({"Delivered_To": "fax@example.com", "to": "fax+14155550100@other.example"}, NONE),
+        ({"Delivered_To": "fay+14155550100@example.com"}, NONE),
+        ({"Delivered_To": "fax"}, NONE),
+        ({"to": "fax+14155550100@example.com"}, NONE),
+    ],
+)
+def test_a_mailbox_whose_address_is_not_known(fields: dict[str, str], expected: list[str]) -> None:
+    """imaps://fax@host: its domain is that under which the mail was delivered."""
+    found = order(letter(**{"to": BOX} | fields), ANN, POLICY, replace(SETTINGS, user="fax"), NOW)
+    said = [one.number for one in found.recipients] + [one.sentence for one in found.refused]
+    assert said == expected
 
 
 def wishes(**fields: Any) -> Wishes:
