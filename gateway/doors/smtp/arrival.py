@@ -34,12 +34,11 @@ def proxied(connection: Connection, data: bytes) -> bytes:
     if header is None:
         return b""
     connection.peer = header.source or connection.peer  # "" = the balancer's own health check
-    rest = begun[header.length :]
-    _enter(connection, rest)
-    return b"" if connection.kind is Kind.TLS else rest
+    _enter(connection)
+    return begun[header.length :]
 
 
-def _enter(connection: Connection, rest: bytes = b"") -> None:
+def _enter(connection: Connection) -> None:
     """Now it is known who it is. Places are counted before TLS and before any login."""
     shared, now, peer = connection.shared, connection.loop.time(), connection.peer
     if connection.kind is Kind.DEVICE and not shared.is_in(peer, shared.settings.devices):
@@ -60,12 +59,12 @@ def _enter(connection: Connection, rest: bytes = b"") -> None:
     connection.guest = admission.guest
     if connection.kind is Kind.TLS:
         connection.wire.pause_reading()
-        connection.later(_with_tls(connection, rest), on_us=False)
+        connection.later(_with_tls(connection), on_us=False)
     else:
         # one look at the socket before we greet: who talks first is no mail client
         connection.loop.call_soon(connection.loop.call_soon, connection.greet)
 
 
-async def _with_tls(connection: Connection, begun: bytes) -> None:
-    if await secured(connection, begun):
+async def _with_tls(connection: Connection) -> None:
+    if await secured(connection):
         connection.greet()

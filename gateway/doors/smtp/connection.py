@@ -61,6 +61,7 @@ class Connection(SMTP):
         self._lines = Lines(2 * PATH_COMMAND_LIMIT)
         self._pending = b""  # replies to pipelined commands leave together
         self._is_greeted = self._spoken = self._full = self._resting = self._half = False
+        self._gone_by_us = False  # or at least with a goodbye
         self._errors = 0
         self._closing = 0.0  # since when, as far as anybody looked
         self._answering: asyncio.Task[None] | None = None
@@ -164,6 +165,14 @@ class Connection(SMTP):
         self.shared.gone(self)
         if self.guest:
             self.shared.guests.leave(self.guest)
+        if not self._gone_by_us:
+            in_data = self._body and not self._body.ended
+            self.transcript.note(transcripts.LEFT_IN_DATA if in_data else transcripts.LEFT)
+        if not self._answering:  # else what becomes of its mail is not known yet
+            self._remember()
+
+    def _remember(self) -> None:
+        """Copiers' sessions, and those that ended without a mail, are for `device doctor`."""
         if self.kind is Kind.DEVICE or self.outcome != "mail":
             self.shared.services.transcripts.keep(
                 self.peer, self.kind, self.transcript, self.outcome
@@ -175,6 +184,10 @@ class Connection(SMTP):
     def resume_writing(self) -> None:
         self._full = False
         self._work()
+
+    def early(self) -> bytes:
+        """What was heard and not looked at."""
+        return self._lines.take()
 
     # the conversation
 
@@ -235,12 +248,15 @@ class Connection(SMTP):
         except Exception as error:  # noqa: BLE001 - told or logged there
             self._fail(error)
         self._answering = None
+        if self not in self.shared.connections:
+            return self._remember()
         self._heard = self.loop.time()
         if self.guest:
             self.guest.answered(self._heard)
         if self.shared.stopping and not self.wire.is_closing():
             self.hang_up(replies.STOPPING)
         self._work()
+        return None
 
     def _fail(self, error: Exception) -> None:
         match error:
@@ -278,6 +294,7 @@ class Connection(SMTP):
         self._pending = b""
 
     def hang_up(self, reply: str) -> None:
+        self._gone_by_us = True
         self.say(reply)
         self._flush()
         self.wire.close()

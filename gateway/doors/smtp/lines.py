@@ -28,7 +28,7 @@ class Lines:
         if not end:
             self._overlong = self._overlong or len(self) > self._longest
             if self._overlong:
-                self.forget()
+                self.take()
             return None
         line, self._at = self._unread[self._at : end], end
         if end == len(self._unread):
@@ -38,6 +38,8 @@ class Lines:
             return TOO_LONG
         return line
 
-    def forget(self) -> None:
-        """Nothing of it may be believed (RFC 3207 §4.2)."""
+    def take(self) -> bytes:
+        """All of it, as it came: these are no lines."""
+        unread = self._unread[self._at :]
         self._unread, self._at = b"", 0
+        return unread

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from gateway.doors.smtp.connection import Connection
 
 
-async def secured(connection: Connection, begun: bytes = b"") -> bool:
+async def secured(connection: Connection) -> bool:
     """Shake hands; False = that failed and the connection is over.
 
-    Reading must be paused from before the client was told to begin: what comes next is TLS.
-    `begun` is what came of it already.
+    What the connection has heard and not looked at yet is TLS: behind a PROXY header, or because
+    uvloop reads on when `connection_made` has asked it to pause.
     """
     certificates = connection.shared.services.certificates
     assert certificates  # noqa: S101 - nobody was offered TLS without
@@ -30,8 +30,7 @@ async def secured(connection: Connection, begun: bytes = b"") -> bool:
         )
     )  # fmt: skip
     try:
-        if begun:
-            await _feed(connection.wire, begun)
+        await _feed(connection)
         transport = await shaking
     except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
         connection.transcript.note(transcripts.TLS_FAILED.format(_reason(error)))
@@ -39,6 +38,8 @@ async def secured(connection: Connection, begun: bytes = b"") -> bool:
         return _failed(connection)
     if transport is None:  # the client left meanwhile
         return _failed(connection)
+    talk = transport.get_extra_info("ssl_object")
+    connection.transcript.note(transcripts.TLS_ON.format(talk.version()))
     connection.over(transport)
     return True
 
@@ -58,11 +59,12 @@ def _context(certificates: Certificates, connection: Connection) -> ssl.SSLConte
     return certificates.tolerant if device and "tls1.0" in device.compat else certificates.strict
 
 
-async def _feed(wire: asyncio.Transport, begun: bytes) -> None:
-    """Bytes behind a PROXY header: as if the socket had brought them now."""
-    for _ in range(2):  # until the handshake has its transport
+async def _feed(connection: Connection) -> None:
+    """Bytes that came before the handshake had the socket: as if they had been read now."""
+    for _ in range(2):  # until it has
         await asyncio.sleep(0)
-    protocol = cast("asyncio.BufferedProtocol", wire.get_protocol())
+    begun = connection.early()
+    protocol = cast("asyncio.BufferedProtocol", connection.wire.get_protocol())
     while begun:
         room = memoryview(protocol.get_buffer(len(begun)))
         count = min(len(room), len(begun))
