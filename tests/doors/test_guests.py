@@ -283,6 +283,13 @@ def test_one_line_a_minute_for_an_address() -> None:
     assert not guests.log_now("::ffff:192.0.2.2", 2.0)
 
 
+def test_twenty_refusals_a_minute_for_an_address() -> None:
+    guests = Guests()
+    assert sum(guests.worth_a_line("192.0.2.1", n / 10) for n in range(599)) == 20
+    assert guests.worth_a_line("192.0.2.2", 59.9)
+    assert guests.worth_a_line("192.0.2.1", 60.0)
+
+
 def test_a_million_addresses_are_not_remembered() -> None:
     guests = Guests()
     for n in range(12_000):

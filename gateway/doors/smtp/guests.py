@@ -26,6 +26,7 @@ _ENVELOPE = 15.0  # s from the first MAIL: later RCPTs of an envelope win no mor
 _LOOK_AGAIN = 0.1  # s
 _MINUTE = 60.0
 _STRESS = 0.8  # of all places
+_MOST_LINES = 20  # of the log, about refusals of one address in a minute
 _MOST_KNOWN = 10_000  # addresses whose connections are counted
 
 
@@ -92,10 +93,10 @@ class Admission:
 class _Caller:
     """What one address did of late."""
 
-    __slots__ = ("count", "logged_at", "since")
+    __slots__ = ("count", "lines", "logged_at", "since")
 
     def __init__(self, now: float) -> None:
-        self.since, self.count, self.logged_at = now, 0, float("-inf")
+        self.since, self.count, self.lines, self.logged_at = now, 0, 0, float("-inf")
 
 
 class Guests:
@@ -161,6 +162,12 @@ class Guests:
         caller.logged_at = now
         return True
 
+    def worth_a_line(self, peer: str, now: float) -> bool:
+        """So many refusals of one address in a minute are told; the rows count the others."""
+        caller = self._caller(home_of(peer), now)
+        caller.lines += 1
+        return caller.lines <= _MOST_LINES
+
     def _makes_room(self, mine: int, now: float) -> Guest | None:
         return self._idlest_of_all(now) or self._idlest_of_a_crowd(mine, now)
 
@@ -192,7 +199,7 @@ class Guests:
                 self._callers.popitem(last=False)
         self._callers.move_to_end(home)
         if now - caller.since >= _MINUTE:
-            caller.since, caller.count = now, 0
+            caller.since, caller.count, caller.lines = now, 0, 0
         return caller
 
 
