@@ -41,6 +41,9 @@ MOST_ADDRESSES = 200
 
 _NO_ALIASES: Mapping[str, Sequence[str]] = MappingProxyType({})
 _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_ROUTE = re.compile(r"[@%!:]")
+_COMMENTS = re.compile(r"[() \t\[\]]")
+_COMMENTS_BEHIND = re.compile(r"[() \t]")  # the @, where brackets may hold an IP address
 _SEGMENT = re.compile(r"([A-Za-z0-9-]+)=([ -~]+)")
 _ALIAS = re.compile(r"(?=.*[a-z])[a-z0-9._-]+")
 # ann@14155550100.fax.local: who reads the fax. It must not look like another number
@@ -66,9 +69,9 @@ def destination(
     if address.lower() == "postmaster":
         return Destination(Kind.POSTMASTER)
     local, at, domain = address.rpartition("@")
-    if re.search(r"[@%!:]", local):  # two @, source route, percent and bang paths
+    if _ROUTE.search(local):  # two @, source route, percent and bang paths
         return Refusal.RELAY_TRY
-    if re.search(r"[() \t\[\]]", local) or re.search(r"[() \t]", domain):
+    if _COMMENTS.search(local) or _COMMENTS_BEHIND.search(domain):
         return Refusal.COMMENT
     if not (at and address.isascii() and _DOMAIN.fullmatch(domain.lower())):
         return Refusal.RELAY_TRY if _is_literal(domain) else Refusal.BAD_NUMBER

@@ -37,6 +37,9 @@ class Options:
     to: tuple[str, ...] = ()  # numbers as written, without separators; not through a dial plan
 
 
+NOTHING = Options()
+
+
 class OptionError(Exception):
     """Names the option, cleaned, and lists the known ones. `reply` is one SMTP reply line."""
 
@@ -91,6 +94,8 @@ def from_pairs(
     pairs: Sequence[tuple[str, str]], now: float, where: Where, zone: tzinfo | None = None
 ) -> Options:
     """Options as (name, value), or `OptionError`. zone None = the machine's own."""
+    if not pairs:
+        return NOTHING
     check_names(pairs, where)
     said: dict[str, Any] = {}
     for name, value in pairs:
@@ -108,6 +113,8 @@ def from_subject(subject: str, now: float, zone: tzinfo | None = None) -> tuple[
     Takes the whole decoded Subject: one that was cut has lost its tail. What looks like our tail
     and cannot be read is an error.
     """
+    if "[" not in subject:
+        return NOTHING, subject
     tail = _tail(subject)
     rest = without_tail(subject)
     if _MEANT.search(rest) or (not tail and _is_open(subject)):
@@ -121,7 +128,7 @@ def from_subject(subject: str, now: float, zone: tzinfo | None = None) -> tuple[
 
 def without_tail(subject: str) -> str:
     """For pages and notices, whenever: an answer to a notice must not order the fax again."""
-    tail = _tail(subject)
+    tail = _tail(subject) if "[" in subject else None
     return subject[: tail.start()].rstrip() if tail else subject
 
 
@@ -140,6 +147,8 @@ def from_headers(
 def merge(*by_precedence: Options) -> Options:
     """The first that says something wins, option by option: header, Subject, address, default."""
     said: dict[str, Any] = {}
+    if not any(map(NOTHING.__ne__, by_precedence)):  # nearly always
+        return NOTHING
     for field in fields(Options):
         values = (getattr(options, field.name) for options in by_precedence)
         said[field.name] = next(filter(None, values), field.default)

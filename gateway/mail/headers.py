@@ -49,7 +49,9 @@ def fields(head: bytes) -> list[tuple[str, str]]:
         name, value = match.groups()
         if b"\n" in value or b"\r" in value:
             value = _FOLD.sub(b" ", value)
-        found.append((name.decode("ascii").lower(), _as(value.strip()[:LONGEST_VALUE], "utf-8")))
+        value = value.strip()[:LONGEST_VALUE]
+        text = value.decode("ascii") if value.isascii() else _as(value, "utf-8")
+        found.append((name.decode("ascii").lower(), text))
     return found
 
 

@@ -91,13 +91,17 @@ class Policy:
             for login in () if rule.deny else rule.login:
                 self._owners[login].append(rule)
         self.sender: Callable[[Who], Permit | Denied] = lru_cache(MOST_KNOWN)(self._sender)
+        self._place = lru_cache(MOST_KNOWN)(self._places)
         self._book = lru_cache(MOST_BOOKS)(self._numbers_of)
 
     def who(self, sender: str, *, login: str = "", peer: str = "", verified: bool = False) -> Who:
         """A sender as the networks of the settings show it."""
-        trusted = within(peer, self.defaults.trusted)
-        device = within(peer, self.defaults.devices)
+        trusted, device = self._place(peer)
         return Who(sender, login, peer, trusted=trusted, verified=verified, device=device)
+
+    def _places(self, peer: str) -> tuple[bool, bool]:
+        """Is it in a trusted network, in a copiers' one?"""
+        return within(peer, self.defaults.trusted), within(peer, self.defaults.devices)
 
     def device(self, peer: str) -> Device | None:
         """The copier at this IP address."""
