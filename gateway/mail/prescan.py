@@ -33,6 +33,7 @@ class Scan:
 
     auto: str = ""  # why nobody should answer it: a machine or a list wrote it
     loop: str = ""  # why it has been here before
+    partial: bool = False  # it is one piece of a split mail
     complex: str = ""  # why no reader should be tried with it
     subject: str = ""  # one clean line, with what may stand at its end for us
     message_id: str = ""  # with its angle brackets
@@ -53,6 +54,7 @@ def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
     return Scan(
         auto=_auto(found),
         loop=_loop(found),
+        partial=headers.kind(headers.first(found, "content-type")) == "message/partial",
         complex=too_complex
         or ("it has too many X-Fax fields" if len(options) > MOST_OPTIONS else ""),
         subject=headers.clean(headers.words(headers.first(found, "subject")), LONGEST_SUBJECT),

@@ -71,6 +71,24 @@ def test_marks_below_the_headers_mean_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("head", "partial"),
+    [
+        ('Content-Type: message/partial; id="1@x"; number=1; total=2', True),
+        ('CONTENT-TYPE: Message/Partial;id="1@x";\n number=2', True),
+        ("Content-Type:message/partial", True),
+        ("Subject: message/partial", False),
+        ("Content-Type: message/partially", False),
+        ("Content-Type: text/plain; name=message/partial", False),
+        ("Content-Type: text/plain\n\nContent-Type: message/partial", False),
+        ("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/partial", False),
+    ],
+)
+def test_split_mail(head: str, partial: bool) -> None:
+    """The mail itself: one that is attached is for the parser to judge."""
+    assert of(head).partial is partial
+
+
+@pytest.mark.parametrize(
     ("value", "message_id"),
     [
         ("<1@example.com>", "<1@example.com>"),

@@ -67,7 +67,8 @@ class Part:
     @property
     def is_wanted(self) -> bool:
         flaws = (self.too_big, self.nul, self.long_line, self.failure)
-        return not any(flaws) and not (self.scan.complex or self.scan.loop or self.scan.auto)
+        scan = self.scan
+        return not any(flaws) and not (scan.complex or scan.loop or scan.auto or scan.partial)
 
     def write(self, block: Block) -> None:
         """In a thread: judge, hash and store a block; after the last, look over the whole."""

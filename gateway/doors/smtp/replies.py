@@ -73,6 +73,10 @@ LOOP = "554 5.4.6 Routing loop"
 COMPLEX = "554 5.6.0 Message too complex"
 NUL = "554 5.6.0 NUL not allowed"
 LONG_LINE = "554 5.6.0 Line too long"
+SPLIT = (
+    "554 5.6.1 Split mail (message/partial) is not faxed: "
+    "switch splitting off in the copier or mail program"
+)
 TOO_BIG = "552 5.3.4 Message too big"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from gateway.doors import transcripts
 from gateway.doors.smtp import grammar, replies
 from gateway.doors.smtp.body import Body
 from gateway.doors.smtp.connection import Connection
@@ -171,6 +172,8 @@ class SmtpSession(Connection):
             self._reset()
             if body.part.size:
                 self.transcript.data(body.part.size, body.line_ends, body.part.longest)
+        if reply == replies.SPLIT:
+            self.transcript.note(transcripts.SPLIT)
         self._since = self.loop.time()  # the client waited for us since its last byte
         self._idle_commands = 0
         if reply.startswith("250"):

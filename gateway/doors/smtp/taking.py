@@ -62,6 +62,7 @@ def verdict(part: Part, draft: Draft) -> tuple[str, str]:
         (scan.complex, replies.COMPLEX, "complex"),
         (scan.loop, replies.LOOP, "loop"),
         (scan.auto and not draft.postmaster, replies.AUTOMATIC, "auto_mail"),
+        (scan.partial and not draft.postmaster, replies.SPLIT, "split"),
     )
     return next(((reply, word) for wrong, reply, word in verdicts if wrong), ("", ""))
 
