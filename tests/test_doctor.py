@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from gateway.doctor import SIGNS, Known, device_block, examine, settings, story
+from gateway.doctor import (
+    SIGNS,
+    Finding,
+    Known,
+    at_the_copier,
+    device_block,
+    examine,
+    settings,
+    story,
+)
 from gateway.doors.smtp import auth, guests, replies
 from gateway.doors.transcripts import (
     LEFT,
@@ -63,6 +72,10 @@ def dialogue(script: str) -> str:
                 ends, longest = what.split(" ")
                 transcript.data(31_000_000, ends, int(longest))
     return transcript.text()
+
+
+def examined(*texts: str, door: str = "smtp") -> list[Finding]:
+    return examine([(door, text) for text in texts])
 
 
 def tls(error: str) -> str:
@@ -126,7 +139,7 @@ DIALOGUES = {
     # the mail
     "too-big": f"{HELLO}|C MAIL FROM:<scan@example.com> SIZE=61000000|S {replies.TOO_BIG}",
     "nul": f"{BODY}|S {replies.NUL}",
-    "split": f"{BODY}|N {SPLIT}|S 550 5.6.1 This is one part of a split mail",
+    "split": f"{BODY}|N {SPLIT}|S {replies.SPLIT}",
     "nothing-to-fax": f"{BODY}|S 554 5.6.1 No faxable content",
     "loop": f"{BODY}|S {replies.LOOP}",
     "left-in-data": f"{DATA}|D CRLF 76|N {LEFT_IN_DATA}",
@@ -148,7 +161,7 @@ def test_every_sign_has_its_dialogue() -> None:
 @pytest.mark.parametrize("name", DIALOGUES)
 def test_what_is_wrong(name: str) -> None:
     text = dialogue(DIALOGUES[name])
-    found = examine([text])
+    found = examined(text)
     names = [one.sign.name for one in found]
     assert sorted(names) == sorted({name} | ALSO.get(name, set())), text
     mine = next(one for one in found if one.sign.name == name)
@@ -170,6 +183,8 @@ def test_what_is_wrong(name: str) -> None:
         (f"{DATA}|D LF 76|S {replies.TOO_BIG}", ["too-big"]),
         (f"{HELO}|C MAIL FROM:<a@b.c> SIZE=1|S {replies.UNKNOWN_PARAMETER}", ["syntax"]),
         (f"{HELO}|C EHLO x|S {OFFERS}|C AUTH LOGIN|S 502 5.5.1 no", ["login-not-offered"]),
+        (f"{HELO}|C AUTH LOGIN|S {replies.NOT_OFFERED}", ["login-not-offered"]),
+        (f"{BODY}|S {replies.SPLIT}", ["split"]),
         (f"N {TLS_ON.format('TLSv1.3')}|{HELLO}|C QUIT|S 221 2.0.0 Bye", ["left-at-hello"]),
         (f"{HELLO}|C MAIL FROM:<scanner>|S {LOGIN_FIRST}",
          ["nobody-we-know", "sender-without-domain"]),
@@ -209,7 +224,7 @@ def test_what_is_wrong(name: str) -> None:
     ],
 )  # fmt: skip
 def test_more_dialogues(script: str, names: list[str]) -> None:
-    assert sorted(one.sign.name for one in examine([dialogue(script)])) == names, dialogue(script)
+    assert sorted(one.sign.name for one in examined(dialogue(script))) == names, dialogue(script)
 
 
 @pytest.mark.parametrize(
@@ -235,12 +250,12 @@ def test_more_dialogues(script: str, names: list[str]) -> None:
 )
 def test_how_tls_fails(error: str, name: str) -> None:
     text = dialogue(tls(error))
-    assert [one.sign.name for one in examine([text])] == [name]
+    assert [one.sign.name for one in examined(text)] == [name]
 
 
 def test_sessions_are_counted_and_the_newest_leads() -> None:
     texts = [dialogue(DIALOGUES[name]) for name in ("brackets", "nul", "brackets", "too-big")]
-    found = examine(texts)
+    found = examined(*texts)
     assert [(one.sign.name, one.sessions, one.newest) for one in found] == [
         ("brackets", 2, True),
         ("nul", 1, False),
@@ -257,10 +272,13 @@ def test_every_word_that_forgives_is_known() -> None:
 @pytest.mark.parametrize("peer", [PEER, "2001:db8::17"])
 def test_what_is_to_be_written_can_be_read(name: str, peer: str, tmp_path: Path) -> None:
     """The block that the doctor prints is a rules.toml that the gateway takes."""
-    found = examine([dialogue(DIALOGUES[name])])
+    found = examined(dialogue(DIALOGUES[name]))
     block = device_block(peer, found, Known())
     sign = next(one.sign for one in found if one.sign.name == name)
     assert bool(block) == bool(sign.compat or sign.mend in ("device", "sender"))
+    needed = sign.compat or sign.mend in ("listener", "device", "network")
+    lines = settings(peer, found, [], Known())
+    assert (f"SMTP_DEVICE_NETWORKS={peer}" in lines) == bool(needed)
     file = tmp_path / "rules.toml"
     file.write_text(f'{block}\n[[route]]\nmail = "office@example.com"\n')
     devices = load(file, ["fax.local"]).device
@@ -280,14 +298,16 @@ def test_what_is_to_be_written_can_be_read(name: str, peer: str, tmp_path: Path)
          ["SMTP_DEVICE_LISTEN=0.0.0.0:2526", f"SMTP_DEVICE_NETWORKS={PEER}"]),
         (["not-listed"], Known(networks=("10.0.0.0/8",), listener="0.0.0.0:25"), "",
          [f"SMTP_DEVICE_NETWORKS=10.0.0.0/8,{PEER}"]),
-        (["bare-lf", "long-lines"], Known(listed=True, listener="0.0.0.0:25"),
+        (["bare-lf", "long-lines"], Known(), "",
+         ["SMTP_DEVICE_LISTEN=0.0.0.0:2526", f"SMTP_DEVICE_NETWORKS={PEER}"]),
+        (["bare-lf", "long-lines"], Known(listed=True, listener="0.0.0.0:25"), "", []),
+        (["old-tls"], Known(listed=True, listener="0.0.0.0:25"),
          (f'[[device]]\nnetwork = "192.0.2.17"\nname = "copier-17"\n{SENDER}\n'
-         'compat = ["bare-lf", "long-lines"]'), []),
-        (["bare-lf"],
-         Known(listed=True, listener="x", device="big one", compat=frozenset(["tls1.0"])),
-         '# in your [[device]] named "big one"\ncompat = ["bare-lf", "tls1.0"]', []),
-        (["bare-lf"],
-         Known(listed=True, listener="x", device="big one", compat=frozenset(["bare-lf"])), "", []),
+         'compat = ["tls1.0"]'), []),
+        (["old-tls", "bare-lf"], Known(listed=True, listener="x", device="big one"),
+         '# in your [[device]] named "big one"\ncompat = ["tls1.0"]', []),
+        (["old-tls"],
+         Known(listed=True, listener="x", device="big one", compat=frozenset(["tls1.0"])), "", []),
         (["no-sender"], Known(listed=True, listener="x", device="a"),
          f'# in your [[device]] named "a"\n{SENDER}', []),
         (["too-big"], Known(), "", ["SMTP_MAX_MESSAGE=70MB"]),
@@ -297,20 +317,48 @@ def test_what_is_to_be_written(
     names: list[str], known: Known, block: str, lines: list[str]
 ) -> None:
     texts = [dialogue(DIALOGUES[name]) for name in names]
-    found = examine(texts)
+    found = examined(*texts)
     assert device_block(PEER, found, known) == block
     assert settings(PEER, found, texts, known) == lines
 
 
+FORGIVEN = [sign.name for sign in SIGNS if sign.mend == "listener"]
+
+
+@pytest.mark.parametrize("name", FORGIVEN)
+def test_what_the_copiers_listener_forgives_explains_nothing_there(name: str) -> None:
+    text = dialogue(DIALOGUES[name])
+    there = [one.sign.name for one in examined(text, door="device")]
+    assert name not in there
+    assert there, "what was refused for another reason is still told"
+
+
+@pytest.mark.parametrize(
+    ("name", "door", "listener", "told"),
+    [
+        ("bare-lf", "smtp", "", "Let the copier send to SMTP_DEVICE_LISTEN (0.0.0.0:2526)."),
+        ("bare-lf", "", "10.1.1.1:25", "Let the copier send to SMTP_DEVICE_LISTEN (10.1.1.1:25)."),
+        ("bare-lf", "device", "10.1.1.1:25", ""),  # only older sessions show it
+        ("old-tls", "smtps", "[::1]:25", "Let the copier send to SMTP_DEVICE_LISTEN ([::1]:25)."),
+        ("old-tls", "device", "", ""),
+        ("not-listed", "", "", ""),
+        ("brackets", "smtp", "", ""),
+    ],
+)
+def test_where_it_must_send_to(name: str, door: str, listener: str, told: str) -> None:
+    found = examined(dialogue(DIALOGUES[name]))
+    assert at_the_copier(door, found, Known(listener=listener)) == told
+
+
 def test_no_two_devices_get_one_name() -> None:
-    found = examine([dialogue(DIALOGUES["bare-lf"])])
+    found = examined(dialogue(DIALOGUES["no-sender"]))
     block = device_block(PEER, found, Known(names=frozenset(["copier-17", "copier-17-2"])))
     assert 'name = "copier-17-3"' in block
 
 
 def test_no_limit_is_raised_beyond_what_may_be() -> None:
     text = dialogue(DIALOGUES["too-big"]).replace("SIZE=61000000", "SIZE=610000000")
-    assert settings(PEER, examine([text]), [text], Known()) == []
+    assert settings(PEER, examined(text), [text], Known()) == []
 
 
 @pytest.mark.parametrize(
@@ -343,7 +391,7 @@ def test_whatever_a_client_says_is_read_quickly_and_nothing_breaks(
     for who, what in lines:
         {"C": transcript.heard, "S": transcript.said, "N": transcript.note}[who](what)
     text = transcript.text()
-    found = examine([text])
+    found = examined(text)
     refused = re.search(r"^S: [45]\d\d[ -]", text, re.MULTILINE)
     assert found or not refused, "a refusal is never passed over in silence"
     assert story(text)

@@ -154,8 +154,10 @@ BOB = S + 'login = "bob"\n'
         ('[[device]]\nname = "c"\naddress = "x"', "device 1: network: a network such as"),
         ('[[device]]\nname = "Copier 2"\nnetwork = "192.0.2.7"', "device 1: name: a name such as"),
         (D + D, "device: two are named c"),
-        (D + 'compat = "tls1"', "device 1: compat: 'tls1' is not known: did you mean tls1.0?"),
-        (D + 'compat = "x"', "device 1: compat: 'x' is not known; there is: tls1.0, bare-lf"),
+        (D + 'compat = "tls1"', "'tls1' is not known: did you mean tls1.0?"),
+        (D + 'compat = ["tls1.0", "bare-lf"]',
+         "compat: the copiers' listener forgives all but old TLS by itself: 'bare-lf' is not"),
+        (D + 'compat = "long-lines"', "'long-lines' is not known; there is: tls1.0"),
         (D + 'sender = "scan@1.fax.local"', "device 1: scan@1.fax.local is a fax address"),
         (D + 'tell = "1@FAX.LOCAL"', "device 1: 1@FAX.LOCAL is a fax address"),
         # aliases

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from gateway.store.sqlite import Row
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 FAILED, USAGE, BAD_CONFIG = 1, 2, 78  # sysexits.h: EX_CONFIG
@@ -54,3 +58,23 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 def when(at: float) -> str:
     """A moment as people and machines read it; "" for none."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
+
+
+def query(env_file: Path | None, statement: str, **parameters: object) -> list[Row]:
+    """Rows of the database, read beside a running daemon."""
+    from gateway.config import ConfigError, data_dir  # noqa: PLC0415 - keeps --help fast
+    from gateway.store import DATABASE  # noqa: PLC0415
+    from gateway.store.sqlite import open_read_only  # noqa: PLC0415
+
+    try:
+        path = data_dir(env_file) / DATABASE
+    except ConfigError as error:
+        stop(BAD_CONFIG, *error.problems)
+    try:
+        connection = open_read_only(path)
+        try:
+            return connection.execute(statement, parameters).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        stop(FAILED, f"{path} cannot be read: {error}; has the gateway run here, may you read it?")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import FAILED, AsJson, EnvFile, print_json, table, verb, when
+from gateway.cli.common import FAILED, AsJson, EnvFile, print_json, query, table, verb, when
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -39,33 +39,36 @@ def register(app: typer.Typer) -> None:
 
 def doctor(peer: Ip, env_file: EnvFile = None, as_json: AsJson = False) -> None:
     from gateway import doctor as doctors  # noqa: PLC0415
-    from gateway.cli.faxes import _query  # noqa: PLC0415
     from gateway.cli.rejects import ip  # noqa: PLC0415
     from gateway.store.doors import PEERS, REJECTS_OF, SESSIONS_OF  # noqa: PLC0415
 
     peer = ip(peer)
-    sessions = _query(env_file, SESSIONS_OF, peer=peer, most=_MOST_SESSIONS)
+    sessions = query(env_file, SESSIONS_OF, peer=peer, most=_MOST_SESSIONS)
     lately = {"since": time.time() - _LATELY, "most": _MOST_REJECTS}
-    rejects = _query(env_file, REJECTS_OF, peer=peer, **lately)
+    rejects = query(env_file, REJECTS_OF, peer=peer, **lately)
     known = _known(env_file, peer)
     dialogues = [one["dialogue"] for one in sessions]
-    findings = doctors.examine(dialogues, [(one["reply"], one["because"]) for one in rejects])
+    findings = doctors.examine(
+        [(one["door"], one["dialogue"]) for one in sessions],
+        [(one["reply"], one["because"]) for one in rejects],
+    )
     block = doctors.device_block(peer, findings, known)
     lines = doctors.settings(peer, findings, dialogues, known)
+    door = sessions[0]["door"] if sessions else ""
+    copier = doctors.at_the_copier(door, findings, known)
     if as_json:
-        print_json(_facts(peer, sessions, findings, block, lines))
+        cure = {"rules": block, "settings": lines, "copier": copier}
+        print_json(_facts(peer, sessions, findings) | cure)
     elif sessions or rejects:
         _tell(peer, sessions, findings)
-        _prescribe(block, lines, env_file)
+        _prescribe(block, lines, copier, env_file)
     else:
-        _tell_unknown(peer, known, _query(env_file, PEERS, most=_MOST_PEERS))
+        _tell_unknown(peer, known, query(env_file, PEERS, most=_MOST_PEERS))
     if not (sessions or rejects):
         raise typer.Exit(FAILED)
 
 
-def _facts(
-    peer: str, sessions: list[Row], findings: list[Finding], block: str, lines: list[str]
-) -> dict[str, Any]:
+def _facts(peer: str, sessions: list[Row], findings: list[Finding]) -> dict[str, Any]:
     """The stable keys of `--json`."""
     from gateway.doctor import story  # noqa: PLC0415
 
@@ -89,8 +92,6 @@ def _facts(
             }
             for one in findings
         ],
-        "rules": block,
-        "settings": lines,
     }
 
 
@@ -115,15 +116,15 @@ def _tell(peer: str, sessions: list[Row], findings: list[Finding]) -> None:
         print(f"\nNothing went wrong in these sessions{also}")
 
 
-def _prescribe(block: str, lines: list[str], env_file: Path | None) -> None:
+def _prescribe(block: str, lines: list[str], copier: str, env_file: Path | None) -> None:
     if block:
         print(f"\nInto rules.toml (then: systemctl reload fax-gateway):\n\n{block}")
     if lines:
         file = env_file or "config.env"
         print(f"\nInto {file} (then: systemctl restart fax-gateway):\n")
         print("\n".join(lines))
-    if block and any(line.startswith("SMTP_DEVICE_LISTEN") for line in lines):
-        print("\nThen let the copier use the port of SMTP_DEVICE_LISTEN.")
+    if copier:
+        print(f"\n{copier}")
 
 
 def _tell_unknown(peer: str, known: Known, peers: list[Row]) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.cli.common import (
-    BAD_CONFIG,
     FAILED,
     AsJson,
     EnvFile,
     print_json,
+    query,
     stop,
     table,
     verb,
@@ -22,10 +21,7 @@ from gateway.cli.common import (
 FaxId = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.model import Fax
-    from gateway.store.sqlite import Row
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +50,7 @@ def list_faxes(
     from gateway.store import fax_of  # noqa: PLC0415
     from gateway.store.queries import LIST  # noqa: PLC0415
 
-    faxes = [fax_of(row) for row in _query(env_file, LIST, most=most)]
+    faxes = [fax_of(row) for row in query(env_file, LIST, most=most)]
     if as_json:
         print_json([facts(fax) for fax in faxes])
         return
@@ -72,12 +68,12 @@ def show(fax_id: FaxId, env_file: EnvFile = None, as_json: AsJson = False) -> No
     from gateway.store import fax_of  # noqa: PLC0415
     from gateway.store.queries import ATTEMPTS, GET, HISTORY  # noqa: PLC0415
 
-    rows = _query(env_file, GET, id=fax_id)
+    rows = query(env_file, GET, id=fax_id)
     if not rows:
         stop(FAILED, f"there is no fax {fax_id}; fax-gateway list shows them")
     fax = fax_of(rows[0])
-    history = _query(env_file, HISTORY, fax=fax_id)
-    attempts = _query(env_file, ATTEMPTS, fax=fax_id)
+    history = query(env_file, HISTORY, fax=fax_id)
+    attempts = query(env_file, ATTEMPTS, fax=fax_id)
     events = [{"at": when(e["at"]), "state": e["state"], "note": e["note"]} for e in history]
     if as_json:
         uploads = [
@@ -125,22 +121,3 @@ def facts(fax: Fax) -> dict[str, Any]:
 
 def _state(fax: Fax) -> str:
     return f"{fax.state} (held)" if fax.held else str(fax.state)
-
-
-def _query(env_file: Path | None, statement: str, **parameters: object) -> list[Row]:
-    from gateway.config import ConfigError, data_dir  # noqa: PLC0415
-    from gateway.store import DATABASE  # noqa: PLC0415
-    from gateway.store.sqlite import open_read_only  # noqa: PLC0415
-
-    try:
-        path = data_dir(env_file) / DATABASE
-    except ConfigError as error:
-        stop(BAD_CONFIG, *error.problems)
-    try:
-        connection = open_read_only(path)
-        try:
-            return connection.execute(statement, parameters).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        stop(FAILED, f"{path} cannot be read: {error}; has the gateway run here, may you read it?")

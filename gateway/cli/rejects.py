@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import USAGE, AsJson, EnvFile, print_json, stop, table, verb, when
+from gateway.cli.common import USAGE, AsJson, EnvFile, print_json, query, stop, table, verb, when
 
 if TYPE_CHECKING:
     from gateway.store.sqlite import Row
@@ -43,11 +43,10 @@ def rejects(
     most: Annotated[int, typer.Option("--most", min=1, help="How many lines.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    from gateway.cli.faxes import _query  # noqa: PLC0415
     from gateway.store.doors import COUNTED, REJECTS, TOTAL  # noqa: PLC0415
 
     which = _which(since, peer, because, search)
-    rows = _query(env_file, COUNTED if count else REJECTS, **which, most=most)
+    rows = query(env_file, COUNTED if count else REJECTS, **which, most=most)
     if as_json:
         print_json([_readable(row) for row in rows])
         return
@@ -60,7 +59,7 @@ def rejects(
     else:
         titles = ("AT", "TIMES", "DOOR", "PEER", "SENDER", "RECIPIENT", "BECAUSE", "REPLY")
         table(titles, [(when(r["at"]), *(r[t.lower()] for t in titles[1:])) for r in rows])
-    (total,) = _query(env_file, TOTAL, **which)
+    (total,) = query(env_file, TOTAL, **which)
     more = total["rows"] - len(rows)
     hint = f"; {more:,} older lines: --most" if more > 0 and not count else ""
     print(f"\n{total['times']:,} refusals since {when(which['since'])}{hint}")

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     verb(
         app,
         "user",
-        "Print a line for SMTP_USERS_FILE: a name and the hash of a password.",
+        "A line for SMTP_USERS_FILE: a name and its password's hash.",
         "Asks for the password twice, or reads one line from a pipe. Nothing is written.",
         "fax-gateway user ann >> /etc/fax-gateway/users",
     )(user)

@@ -1,7 +1,8 @@
 """The copiers' doctor: reads what was said in the last sessions and tells it in words.
 
 Pure. `examine` finds what went wrong by the table in `signs`; `story` tells what the device did;
-`device_block` and `settings` are what to write into rules.toml and the env file.
+`device_block` and `settings` are what to write into rules.toml and the env file, `at_the_copier`
+is what to change in the copier then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "Finding",
     "Known",
     "Sign",
+    "at_the_copier",
     "device_block",
     "examine",
     "settings",
@@ -42,6 +44,7 @@ _VERBS = {
     "RCPT": "named the recipient {path}",
     "QUIT": "said goodbye",
 }
+_DEVICE, _LISTEN = "device", "0.0.0.0:2526"  # the copiers' listener: its name, where it may be
 _MOST_STEPS = 14  # that a story tells
 _MOST_QUOTED = 3  # lines
 _MOST_MB = 200  # as SMTP_MAX_MESSAGE may be
@@ -73,14 +76,16 @@ class Known:
     doors: tuple[str, ...] = ()  # SMTP_…=host:port
 
 
-def examine(dialogues: Sequence[str], rejects: Sequence[tuple[str, str]] = ()) -> list[Finding]:
-    """What went wrong in those sessions, newest first; what the newest shows comes first.
+def examine(
+    sessions: Sequence[tuple[str, str]], rejects: Sequence[tuple[str, str]] = ()
+) -> list[Finding]:
+    """What went wrong in sessions (door, dialogue), newest first; what the newest shows leads.
 
     `rejects` (reply, because) add what no session shows: not all of them are kept.
     """
     found: dict[str, Finding] = {}
-    for number, dialogue in enumerate(dialogues):
-        for one in _findings(dialogue):
+    for number, (door, dialogue) in enumerate(sessions):
+        for one in _findings(dialogue, door):
             known = found.get(one.sign.name)
             found[one.sign.name] = (
                 replace(known, sessions=known.sessions + 1)
@@ -89,7 +94,7 @@ def examine(dialogues: Sequence[str], rejects: Sequence[tuple[str, str]] = ()) -
             )
     for reply, because in rejects:
         for one in _findings(f"S: {reply}\n-- {because}"):
-            if not (dialogues and (one.sign is _UNKNOWN or one.sign.weak)):
+            if not (sessions and (one.sign is _UNKNOWN or one.sign.weak)):
                 found.setdefault(one.sign.name, replace(one, sessions=0))
     return list(found.values())
 
@@ -128,12 +133,12 @@ def device_block(peer: str, findings: Sequence[Finding], known: Known) -> str:
 def settings(
     peer: str, findings: Sequence[Finding], dialogues: Sequence[str], known: Known
 ) -> list[str]:
-    """Lines for the env file. What a `[[device]]` is forgiven is so at the copiers' listener."""
+    """Lines for the env file."""
     mends = {one.sign.mend for one in findings}
     lines = []
-    if mends & {"device", "network"} or any(one.sign.compat for one in findings):
+    if "network" in mends or _belongs_there(findings):
         if not known.listener:
-            lines.append("SMTP_DEVICE_LISTEN=0.0.0.0:2526")
+            lines.append(f"SMTP_DEVICE_LISTEN={_LISTEN}")
         if not known.listed:
             lines.append(f"SMTP_DEVICE_NETWORKS={','.join((*known.networks, peer))}")
     if "size" in mends and (megabytes := _megabytes(dialogues)) <= _MOST_MB:
@@ -141,11 +146,24 @@ def settings(
     return lines
 
 
-def _findings(dialogue: str) -> list[Finding]:
+def at_the_copier(door: str, findings: Sequence[Finding], known: Known) -> str:
+    """Where it must send to, which was last seen at that door; "" = where it does already."""
+    if door == _DEVICE or not _belongs_there(findings):
+        return ""
+    return f"Let the copier send to SMTP_DEVICE_LISTEN ({known.listener or _LISTEN})."
+
+
+def _belongs_there(findings: Sequence[Finding]) -> bool:
+    """To the copiers' listener."""
+    return any(one.sign.compat or one.sign.mend in ("listener", "device") for one in findings)
+
+
+def _findings(dialogue: str, door: str = "") -> list[Finding]:
     """Each line of a dialogue is explained once, by the first sign that reads it."""
     found: list[Finding] = []
     explained: set[int] = set()
-    for sign in (*SIGNS, _UNKNOWN):
+    signs = (one for one in SIGNS if one.mend != "listener" or door != _DEVICE)
+    for sign in (*signs, _UNKNOWN):
         news = [m for m in sign.pattern.finditer(dialogue) if _line(m) not in explained]
         explained.update(map(_line, news))
         if news and not (sign.weak and found):

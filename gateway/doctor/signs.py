@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Mend = Literal["", "device", "sender", "network", "size"]
+Mend = Literal["", "listener", "device", "sender", "network", "size"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
     """`compat`: the word that forgives it; `mend`: what else to write into a file.
 
+    "listener": the copiers' forgives that by itself, so it explains nothing that happened there.
     `weak` ones say something only where no other sign of the session does.
     """
 
@@ -39,6 +40,7 @@ def _sign(  # noqa: PLR0913 - a row of the table
 _LEFT = r"(?:\n-- client left|\nC: QUIT|\Z)"
 _OFFERS = r"\n(?:S: 250.*\n)*?S: 250.*"
 _AUTH = r"^C: +(?i:AUTH)\b.*\n"
+_TAKEN_THERE = "Let it send to the copiers' listener, which takes that, see below."
 _DEVICE_LISTENER = "or let it fax without a login: list its address as a copier's, see below"
 
 SIGNS: tuple[Sign, ...] = (
@@ -110,8 +112,7 @@ SIGNS: tuple[Sign, ...] = (
         r"^C: .*<LF>\nS: (?:500|421) "
         r"|^C: <.*lines end with (?:LF|both).*\n(?:S: 550 5\.5\.2|S: 421|-- (?:timed|client))",
         "It ends lines with LF alone, where SMTP wants CR LF.",
-        "Look for new firmware; until then forgive it at the copiers' listener, see below.",
-        compat="bare-lf",
+        _TAKEN_THERE, mend="listener",
     ),
     _sign(
         "no-hostname", r"^C: +(?i:EHLO|HELO) *\nS: 501",
@@ -127,16 +128,15 @@ SIGNS: tuple[Sign, ...] = (
     _sign(
         "login-without-tls", rf"{_AUTH}(?:S: 334.*\nC: .*\n)*S: 538",
         "It wants to log in without TLS: its password could be read on the wire.",
-        "Switch TLS (STARTTLS) on in the copier. If it has none: compat plain-auth at the "
-        "copiers' listener, " + _DEVICE_LISTENER + ".",
-        compat="plain-auth",
+        "Switch TLS (STARTTLS) on in the copier. If it has none, let it send to the copiers' "
+        "listener, see below: there a login is taken without TLS, and none is needed.",
+        mend="listener",
     ),
     _sign(
         "login-after-helo",
-        rf"^C: +(?i:HELO)\b(?!(?:.*\n)*C: +(?i:EHLO)\b)(?:.*\n)*?{_AUTH[1:]}S: 50[0-3]",
+        rf"^C: +(?i:HELO)\b(?!(?:.*\n)*C: +(?i:EHLO)\b)(?:.*\n)*?{_AUTH[1:]}S: 503 5\.5\.1 EHLO",
         "It logs in after HELO, where only EHLO offers a login.",
-        "Forgive it at the copiers' listener, see below, " + _DEVICE_LISTENER + ".",
-        compat="helo-auth",
+        _TAKEN_THERE, mend="listener",
     ),
     _sign(
         "login-method", rf"{_AUTH}S: 504",
@@ -279,8 +279,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign(
         "long-lines", r"^S: (?:554 5\.6\.0|500 5\.5\.2) Line too long",
         "It sends the document as one long line.",
-        "Look for new firmware; until then forgive it at the copiers' listener, see below.",
-        compat="long-lines",
+        _TAKEN_THERE, mend="listener",
     ),
     _sign(
         "nul", r"^S: 554 5\.6\.0 NUL",
@@ -288,7 +287,7 @@ SIGNS: tuple[Sign, ...] = (
         "Set the copier's attachments to MIME or base64 (not 'binary'), or look for new firmware.",
     ),
     _sign(
-        "split", r"^-- message/partial|^S: [45].*(?i:partial|split)",
+        "split", r"^-- message/partial|^S: 554 5\.6\.1 Split",
         "It splits one scan over several mails.",
         "Switch 'split sending' or 'maximum message size' off in the copier.",
     ),
@@ -313,8 +312,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign(
         "syntax", r"^C: +(?i:MAIL|RCPT)\b.*\nS: (?:501 5\.5\.4|555) ",
         "It writes MAIL or RCPT in a way that is not in the standard.",
-        "Let it come to the copiers' listener, which takes more (SMTP_DEVICE_LISTEN), see below.",
-        mend="device", weak=True,
+        _TAKEN_THERE, mend="listener", weak=True,
     ),
     _sign(
         "our-fault", r"^S: (?:452 4\.3\.1|45[01] 4\.3\.\d|421 4\.3\.2 Service)",

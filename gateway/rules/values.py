@@ -16,14 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 Network = IPv4Network | IPv6Network
 
-COMPAT = {
-    "tls1.0": "speaks TLS 1.0 or 1.1 only: the device listener takes these from it",
-    "bare-lf": "ends lines with LF alone: taken as the end of a line",
-    "long-lines": "sends lines of more than 4,096 bytes, such as base64 without line breaks",
-    "helo-auth": "logs in after HELO, where only EHLO offers it",
-    "plain-auth": "logs in without TLS: its password can be read on the wire",
-}
-"""What a `[[device]]` may be forgiven: the words of `compat`, and a sentence for each."""
+COMPAT = ("tls1.0",)
+"""What only a `[[device]]` that says so is forgiven; all else its listener forgives everybody."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -111,7 +105,10 @@ def _country(value: str) -> str:
 
 def _compat(value: str) -> str:
     if value not in COMPAT:
-        raise ValueError(f"{value[:40]!r} is not known{near(value, COMPAT)}")
+        raise ValueError(
+            "the copiers' listener forgives all but old TLS by itself: "
+            f"{value[:40]!r} is not known{near(value, COMPAT)}"
+        )
     return value
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from gateway.cli import app
 from gateway.doors.refusals import Refusals
 from gateway.doors.smtp.settings import LOOPBACK, Kind
-from gateway.doors.transcripts import LEFT, Transcript, Transcripts
+from gateway.doors.transcripts import LEFT, TLS_FAILED, Transcript, Transcripts
 from gateway.rules import load
 from gateway.spool import Spool
 from gateway.store import DATABASE, Store
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.anyio
 PEER = "192.0.2.17"
 HELLO, FROM = b"EHLO copier\r\n", b"MAIL FROM:<scan@example.com>\r\n"
 TO, DATA, END = b"RCPT TO:<+14155550100@fax.local>\r\n", b"DATA\r\n", b"\r\n.\r\n"
+PIECE = b'Content-Type: message/partial; id="1@x"; number=1; total=2\r\n\r\nx'
 Talk = Callable[[Transcript], None]
 
 
@@ -41,8 +42,13 @@ def login_after_helo(transcript: Transcript) -> None:
     transcript.heard(b"HELO MFP-3\r\n")
     transcript.said("250 fax.local")
     transcript.heard(b"AUTH LOGIN c2Nhbm5lcg==\r\n")
-    transcript.said("502 5.5.1 Command not implemented")
+    transcript.said("503 5.5.1 EHLO first")
     transcript.note(LEFT)
+
+
+def old_tls(transcript: Transcript) -> None:
+    transcript.said("220 fax.local ESMTP")
+    transcript.note(TLS_FAILED.format("UNSUPPORTED_PROTOCOL"))
 
 
 def fine(transcript: Transcript) -> None:
@@ -54,7 +60,7 @@ def fine(transcript: Transcript) -> None:
     transcript.said("250 2.0.0 accepted as k7m2p9x4h3qd")
 
 
-async def kept(path: Path, *talks: Talk, peer: str = PEER) -> None:
+async def kept(path: Path, *talks: Talk, newest: Kind = Kind.MAIN) -> None:
     """As the doors leave it behind."""
     store = Store(path / DATABASE)
     await store.open()
@@ -63,7 +69,8 @@ async def kept(path: Path, *talks: Talk, peer: str = PEER) -> None:
         transcripts = Transcripts(store, lambda number=number: now - 600 + number)  # type: ignore[misc]
         transcript = Transcript()
         talk(transcript)
-        transcripts.keep(f"::ffff:{peer}", "device", transcript, "no mail")
+        door = newest if talk is talks[-1] else Kind.MAIN
+        transcripts.keep(f"::ffff:{PEER}", door, transcript, "no mail")
         assert await transcripts.flush()
     await store.close()
 
@@ -83,34 +90,45 @@ def said(data: Path, *arguments: str, code: int = 0, **environ: str) -> dict[str
 
 
 async def test_from_two_bad_sessions_to_the_lines_that_mend_it(tmp_path: Path) -> None:
-    await kept(tmp_path, bare_lf, login_after_helo, peer=PEER)
+    await kept(tmp_path, bare_lf, login_after_helo, old_tls)
     told = said(tmp_path, PEER)
-    assert list(told) == ["peer", "sessions", "findings", "rules", "settings"]
+    assert list(told) == ["peer", "sessions", "findings", "rules", "settings", "copier"]
     assert [(f["name"], f["sessions"], f["newest"]) for f in told["findings"]] == [
-        ("login-after-helo", 1, True),
+        ("old-tls", 1, True),
+        ("login-after-helo", 1, False),
         ("bare-lf", 1, False),
     ]
     assert list(told["findings"][0]) == [
         "name", "means", "do", "compat", "quote", "sessions", "newest",
     ]  # fmt: skip
-    newest = told["sessions"][0]
-    assert newest["dialogue"][3] == "C: AUTH LOGIN ***"
-    assert newest["story"] == (
-        "it said HELO MFP-3; wanted to log in (LOGIN);"
-        ' we said "502 5.5.1 Command not implemented"; client left'
+    second = told["sessions"][1]
+    assert second["dialogue"][3] == "C: AUTH LOGIN ***"
+    assert second["story"] == (
+        'it said HELO MFP-3; wanted to log in (LOGIN); we said "503 5.5.1 EHLO first"; client left'
     )
     assert told["settings"] == [
         "SMTP_DEVICE_LISTEN=0.0.0.0:2526", f"SMTP_DEVICE_NETWORKS={PEER}",
     ]  # fmt: skip
+    assert told["copier"] == "Let the copier send to SMTP_DEVICE_LISTEN (0.0.0.0:2526)."
     file = tmp_path / "rules.toml"
     file.write_text(f'{told["rules"]}\n[[route]]\nmail = "office@example.com"\n')
     (device,) = load(file, ["fax.local"]).device
-    assert device.compat == {"bare-lf", "helo-auth"}
+    assert device.compat == {"tls1.0"}
 
     # when it is done as it was told, there is nothing more to write
     files: dict[str, Any] = {"SMTP_DEVICE_LISTEN": "127.0.0.1:2526", "SMTP_DEVICE_NETWORKS": PEER}
     again = said(tmp_path, PEER, **files)
     assert (again["rules"], again["settings"]) == ("", [])
+    assert again["copier"] == "Let the copier send to SMTP_DEVICE_LISTEN (127.0.0.1:2526)."
+
+
+async def test_a_copier_that_is_where_it_belongs_needs_no_cure(tmp_path: Path) -> None:
+    """What only older sessions at another door show."""
+    await kept(tmp_path, bare_lf, fine, newest=Kind.DEVICE)
+    files: dict[str, Any] = {"SMTP_DEVICE_LISTEN": "127.0.0.1:2526", "SMTP_DEVICE_NETWORKS": PEER}
+    told = said(tmp_path, PEER, **files)
+    assert [(f["name"], f["newest"]) for f in told["findings"]] == [("bare-lf", False)]
+    assert (told["rules"], told["settings"], told["copier"]) == ("", [], "")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +142,7 @@ async def test_from_two_bad_sessions_to_the_lines_that_mend_it(tmp_path: Path) -
         (Kind.MAIN, [HELLO, b"AUTH LOGIN\r\n"], ["login-not-offered"]),
         (Kind.DEVICE, [HELLO, FROM, b"RCPT TO:<(206) 555-1234@fax.local>\r\n"], ["brackets"]),
         (Kind.DEVICE, [b"EHLO copier\n", FROM, TO, DATA, b"a\n.\n"], []),
+        (Kind.DEVICE, [HELLO, FROM, TO, DATA, PIECE + END], ["split"]),
         (Kind.DEVICE, [HELLO, FROM, TO, DATA], ["left-in-data"]),
         (Kind.DEVICE, [], ["left-at-greeting"]),
     ],
@@ -138,7 +157,7 @@ async def test_from_the_door_to_the_doctor(
             await client.say(line)
         client.writer.close()
         shared = connect.listener._shared
-        await until(lambda: not shared.connections and not shared.commits)
+        await until(lambda: bool(shared.services.transcripts._waiting))
         await shared.services.transcripts.flush()
     told = said(tmp_path, "127.0.0.1")
     assert [one["name"] for one in told["findings"]] == names, told["sessions"]
@@ -147,29 +166,29 @@ async def test_from_the_door_to_the_doctor(
 
 
 async def test_as_people_read_it(tmp_path: Path) -> None:
-    await kept(tmp_path, login_after_helo, bare_lf)
+    await kept(tmp_path, login_after_helo, old_tls, bare_lf)
     done = run(tmp_path, PEER)
     assert done.exit_code == 0
     first, _, rest = done.stdout.partition("\n1. ")
-    assert f"Z  {PEER} at the door device: no mail\n  it said EHLO MFP-3 <LF>; we said" in first
-    assert rest.startswith("It ends lines with LF alone, where SMTP wants CR LF. (1 of 2 sessions)")
-    assert "\n     C: EHLO MFP-3 <LF>\n     S: 500 5.5.2 Bad command syntax\n   → Look" in rest
-    assert "(1 of 2 sessions, not in the newest)" in rest
+    assert f"Z  {PEER} at the door smtp: no mail\n  it said EHLO MFP-3 <LF>; we said" in first
+    assert rest.startswith("It ends lines with LF alone, where SMTP wants CR LF. (1 of 3 sessions)")
+    assert (
+        "\n     C: EHLO MFP-3 <LF>\n     S: 500 5.5.2 Bad command syntax\n   → Let it send" in rest
+    )
+    assert "(1 of 3 sessions, not in the newest)" in rest
     assert "Into rules.toml (then: systemctl reload fax-gateway):\n\n[[device]]\n" in rest
     assert "\nSMTP_DEVICE_LISTEN=0.0.0.0:2526\n" in rest
-    assert rest.endswith("Then let the copier use the port of SMTP_DEVICE_LISTEN.\n")
+    assert rest.endswith("\nLet the copier send to SMTP_DEVICE_LISTEN (0.0.0.0:2526).\n")
 
 
 async def test_the_files_in_force_are_looked_at(tmp_path: Path) -> None:
-    await kept(tmp_path, bare_lf)
+    await kept(tmp_path, old_tls)
     (tmp_path / "rules.toml").write_text(
-        '[[device]]\nnetwork = "192.0.2.0/24"\nname = "second-floor"\ncompat = "tls1.0"\n'
+        '[[device]]\nnetwork = "192.0.2.0/24"\nname = "second-floor"\n'
         '[[route]]\nmail = "office@example.com"\n'
     )
     told = said(tmp_path, PEER, SMTP_DEVICE_NETWORKS="10.0.0.0/8,192.0.2.0/25")
-    assert told["rules"] == (
-        '# in your [[device]] named "second-floor"\ncompat = ["bare-lf", "tls1.0"]'
-    )
+    assert told["rules"] == ('# in your [[device]] named "second-floor"\ncompat = ["tls1.0"]')
     assert told["settings"] == ["SMTP_DEVICE_LISTEN=0.0.0.0:2526"]
 
 
@@ -177,8 +196,8 @@ async def test_the_files_in_force_are_looked_at(tmp_path: Path) -> None:
     "broken", [{"RULES_FILE": "nowhere"}, {"FAX_MAX_PAGES": "many"}, {"SMTP_LISTEN": "x"}]
 )
 async def test_broken_files_do_not_stop_the_doctor(tmp_path: Path, broken: dict[str, Any]) -> None:
-    await kept(tmp_path, bare_lf)
-    assert "bare-lf" in said(tmp_path, PEER, **broken)["rules"]
+    await kept(tmp_path, old_tls)
+    assert "tls1.0" in said(tmp_path, PEER, **broken)["rules"]
 
 
 async def test_all_is_well(tmp_path: Path) -> None:
@@ -220,13 +239,14 @@ async def test_nothing_is_known(tmp_path: Path) -> None:
     await kept(tmp_path, bare_lf)
     assert said(tmp_path, "192.0.2.99", code=1) == {
         "peer": "192.0.2.99", "sessions": [], "findings": [], "rules": "", "settings": [],
+        "copier": "",
     }  # fmt: skip
     done = run(tmp_path, "192.0.2.99", SMTP_DEVICE_LISTEN="10.1.1.1:2526")
     assert done.exit_code == 1
     assert "Nothing is known of 192.0.2.99" in done.stdout
     assert "Press scan" in done.stdout
     assert "SMTP_DEVICE_LISTEN=10.1.1.1:2526" in done.stdout
-    assert f"\n{PEER}  device  1         " in done.stdout, "perhaps it comes by another address"
+    assert f"\n{PEER}  smtp  1         " in done.stdout, "perhaps it comes by another address"
 
 
 def test_no_address(tmp_path: Path) -> None:
@@ -237,7 +257,7 @@ def test_no_address(tmp_path: Path) -> None:
 async def test_the_program_itself(tmp_path: Path) -> None:
     await kept(tmp_path, bare_lf)
     done = run_program("device", "doctor", PEER, DATA_DIR=str(tmp_path))
-    assert (done.returncode, "bare-lf" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "LF alone" in done.stdout) == (0, True), done.stderr
     assert "fax-gateway device doctor" in run_program("device", "doctor", "--help").stdout
     assert "doctor" in run_program("device", "--help").stdout
     verbs = run_program("--help").stdout

@@ -45,7 +45,14 @@ def test_help(verb: str) -> None:
     done = run(verb, "--help")
     assert (done.returncode, "Usage" in done.stdout) == (0, True)
     assert re.search(rf"Example:\n +fax-gateway {verb}\b", done.stdout)
-    assert run("--help").stdout.count("...") == 1, "each verb's line in the list is whole"
+
+
+def test_the_list_of_verbs_is_whole_in_80_columns() -> None:
+    for verb in ((), ("device",)):
+        listed = run(*verb, "--help", COLUMNS="80").stdout
+        assert listed.count("...") == 1, "the usage line has one, and no verb's line is cut off"
+        _, _, verbs = listed.partition("Commands:\n")
+        assert all(re.match(r"  \w+ {2,}\w", line) for line in verbs.splitlines()), verbs
 
 
 def test_wrong_usage_is_2() -> None:
