@@ -72,6 +72,9 @@ async def test_nobody_is_answered(
         (mail(body="a\0b"), "It holds a NUL byte", Cause.DOCUMENT),
         (mail(X="\n ".join("x" * 70 for _ in range(1000))),
          "Message too complex: its headers are too long", Cause.DOCUMENT),
+        (mail(Content_Type="message/partial; id=1; number=2; total=5"),
+         ("Split mail (message/partial) is not faxed: "
+          "switch splitting off in the copier or mail program"), Cause.DOCUMENT),
         (mail(to="911@fax.local"), "911@fax.local: Destination not permitted", Cause.POLICY),
         (mail(to=BOX), NO_NUMBER.partition(" 5.1.1 ")[2], Cause.NUMBER),
     ],
