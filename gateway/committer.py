@@ -24,7 +24,10 @@ it. May raise: then all of it failed."""
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The rest is another committer's: its thread takes over without a turn of the loop."""
+    """The rest is another committer's: it commits all of a batch at once, in the same thread.
+
+    One thread after the other would hand each work over twice, and commit smaller batches.
+    """
 
     committer: Committer[Any, Any]
     work: object
@@ -44,6 +47,7 @@ class Committer(Generic[Work, Result]):
             queue.SimpleQueue()
         )
         self._closed = False
+        self._lock = threading.Lock()  # who commits just now: our thread, or one before us
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -62,29 +66,20 @@ class Committer(Generic[Work, Result]):
 
     def _run(self) -> None:
         while batch := self._batch():
-            try:
-                outcomes = self._commit([work for work, _ in batch])
-            except BaseException as error:  # noqa: BLE001 - the waiters raise it
-                outcomes = [error] * len(batch)
-            done = []
-            for (_, waiter), outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, Next):
-                    outcome.committer.take_over(outcome.work, waiter)
-                else:
-                    done.append((waiter, outcome))
-            self._tell(done)
+            works, waiters = [work for work, _ in batch], [waiter for _, waiter in batch]
+            self._tell(list(zip(waiters, _finished(self.now(works)), strict=True)))
 
-    def take_over(self, work: Work, waiter: asyncio.Future[Result]) -> None:
-        """In another committer's thread: `waiter` waits for us from now on."""
-        if self._closed:
-            self._tell([(waiter, RuntimeError(f"the {self._thread.name} is closed"))])
-        else:
-            self._queue.put((work, waiter))
+    def now(self, works: list[Work]) -> Sequence[Any]:
+        """Commit in the thread of the caller, which may be another committer's."""
+        with self._lock:
+            try:
+                return self._commit(works)
+            except BaseException as error:  # noqa: BLE001 - the waiters raise it
+                return [error] * len(works)
 
     def _tell(self, done: Sequence[tuple[asyncio.Future[Result], object]]) -> None:
-        if done:
-            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-                self.loop.call_soon_threadsafe(_wake, done)
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            self.loop.call_soon_threadsafe(_wake, done)
 
     def _batch(self) -> list[tuple[Work, asyncio.Future[Result]]]:
         """Whatever waits now, at least one; empty at the end."""
@@ -102,6 +97,20 @@ class Committer(Generic[Work, Result]):
             if batch:
                 self._queue.put(None)  # the end was asked for behind this batch
         return batch
+
+
+def _finished(outcomes: Sequence[Any]) -> list[Any]:
+    """With the rest done for those that have one."""
+    finished = list(outcomes)
+    rests: dict[Committer[Any, Any], list[int]] = {}
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Next):
+            rests.setdefault(outcome.committer, []).append(index)
+    for committer, indexes in rests.items():
+        done = committer.now([outcomes[index].work for index in indexes])
+        for index, outcome in zip(indexes, done, strict=True):
+            finished[index] = outcome
+    return finished
 
 
 def _wake(done: Sequence[tuple[asyncio.Future[Any], object]]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
-from gateway.committer import Committer
+from gateway.committer import Committer, Next
 
 pytestmark = pytest.mark.anyio
 
@@ -94,3 +95,65 @@ async def test_closing_finishes_what_was_handed_in_and_takes_no_more() -> None:
     assert await asyncio.gather(*tasks) == [0, 10, 20, 30, 40]
     with pytest.raises(RuntimeError, match="test is closed"):
         await committer(6)
+
+
+async def test_the_rest_is_committed_in_the_same_thread_all_at_once() -> None:
+    """Files first, then the rows of all of them in one transaction."""
+    batches: list[tuple[str, list[int]]] = []
+
+    def rows(batch: list[int]) -> list[object]:
+        batches.append((threading.current_thread().name, batch))
+        return [ValueError(one) if one == 20 else one + 1 for one in batch]
+
+    store: Committer[int, int] = Committer("store", rows)
+
+    def files(batch: list[int]) -> list[object]:
+        return [Next(store, one * 10) if one else OSError("no room") for one in batch]
+
+    spool: Committer[int, int] = Committer("spool", files)
+    one, two, none, three = await asyncio.gather(
+        *(spool(one) for one in (1, 2, 0, 3)), return_exceptions=True
+    )
+    assert (one, three) == (11, 31)
+    assert isinstance(two, ValueError)
+    assert isinstance(none, OSError)
+    assert {name for name, _ in batches} == {"spool"}
+    assert sorted(one for _, batch in batches for one in batch) == [10, 20, 30]
+    await spool.close()
+    await store.close()
+
+
+async def test_a_failed_rest_fails_its_works_only() -> None:
+    def rows(_batch: list[int]) -> list[object]:
+        raise RuntimeError("locked")
+
+    store: Committer[int, int] = Committer("store", rows)
+    spool: Committer[int, int] = Committer(
+        "spool", lambda batch: [Next(store, one) if one else None for one in batch]
+    )
+    outcomes = await asyncio.gather(spool(0), spool(1), return_exceptions=True)
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], RuntimeError)
+    await spool.close()
+    await store.close()
+
+
+async def test_two_threads_never_commit_at_once() -> None:
+    inside, most = 0, 0
+
+    def rows(batch: list[int]) -> list[object]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.001)
+        inside -= 1
+        return list(batch)
+
+    store: Committer[int, int] = Committer("store", rows)
+    spool: Committer[int, int] = Committer(
+        "spool", lambda batch: [Next(store, one) for one in batch], most=1
+    )
+    await asyncio.gather(*(store(one) for one in range(20)), *(spool(one) for one in range(20)))
+    assert most == 1
+    await spool.close()
+    await store.close()

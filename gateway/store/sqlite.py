@@ -1,4 +1,6 @@
-"""SQLite: one writer thread with group commit, one reader; WAL and synchronous=FULL.
+"""SQLite: one writer connection with group commit, one reader; WAL and synchronous=FULL.
+
+One thread at a time commits: the store's own, or the spool's for mails that have just become files.
 
 FULL because an SMTP 250 stands on each commit (NORMAL loses the last ones in a power cut). One
 writer connection, because before 3.51.3 two of them could damage the WAL.
