@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ async def test_a_failed_rest_fails_its_works_only() -> None:
         raise RuntimeError("locked")
 
     store: Committer[int, int] = Committer("store", rows)
-    spool: Committer[int, int] = Committer(
+    spool: Committer[int, Any] = Committer(
         "spool", lambda batch: [Next(store, one) if one else None for one in batch]
     )
     outcomes = await asyncio.gather(spool(0), spool(1), return_exceptions=True)
