@@ -31,7 +31,7 @@ log = structlog.get_logger()
 _AT_ONCE = 20  # commands of one client before the others have their turn
 _MOST_UNREAD = 65536  # bytes of commands that wait while an answer takes its time
 _MOST_UNSENT = 16384  # bytes of replies that wait for the client
-_NONSENSE = ("50", "538", "555")  # replies to what no client says twice
+_NONSENSE = ("50", "535", "538", "555")  # replies to what no client says twice
 _LAST_WORD = 1.0  # s until a connection that was told goodbye is cut
 
 

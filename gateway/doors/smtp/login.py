@@ -65,11 +65,11 @@ class Login:
                 self._session.logged_in()
                 self._session.say(replies.LOGGED_IN)
                 return
-            case Verdict.LOCKED:  # a right password must not look like a wrong one
-                raise Refused(replies.LOCKED_OUT, "auth_locked")
             case Verdict.BUSY:
                 raise Refused(replies.LOGIN_BUSY, "auth_busy")
         self._failures += 1
         if self._failures >= MOST_LOGIN_FAILURES:
             raise Hangup(replies.TOO_MANY_FAILURES, "auth_fail")
+        if verdict is Verdict.LOCKED:  # a right password must not look like a wrong one
+            raise Refused(replies.LOCKED_OUT, "auth_locked")
         raise Refused(replies.BAD_LOGIN, "auth_fail")
