@@ -1,0 +1,1 @@
+"""Mail programs of others against the running daemon: what is not installed is skipped."""
