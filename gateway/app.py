@@ -78,6 +78,8 @@ class Gateway:
         except (OSError, SchemaError, StoreError, sqlite3.Error) as error:
             raise StartError(f"{self.config.DATA_DIR} is of no use: {error}") from error
         stack.push_async_callback(self.store.close)
+        stack.push_async_callback(self.parts.refusals.flush)  # what the last sessions brought
+        stack.push_async_callback(self.parts.transcripts.flush)
         stack.push_async_callback(self.provider.close)
         stack.push_async_callback(self.workshop.stop)
         await self.workshop.start()

@@ -142,7 +142,7 @@ BITS = (b"\r\n", b".", b"\r", b"\n", b"\r\n.", b"\r\n.\r", b"\n.\n", b"\0", b"..
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_twenty_thousand_streams(tolerant: bool, random: Random) -> None:
-    """Each example is a hundred of them (thirty of a copier). A copier's mail has one dialect, and only that ends it."""
+    """A hundred in each example, thirty of copiers: those have one dialect, and only that ends."""
     for _ in range(30 if tolerant else 100):
         stream = b"".join(random.choices(BITS, k=random.randrange(40)))
         cuts = [random.randrange(500) for _ in range(random.randrange(8))]

@@ -42,8 +42,13 @@ class Body(asyncio.BufferedProtocol):
         self._waiting: Block | None = None
 
     @property
+    def size(self) -> int:
+        """Bytes as they came in."""
+        return self._reader.received
+
+    @property
     def line_ends(self) -> str:
-        return "LF" if self._reader.line_end == LF else "CRLF"
+        return "LF" if self._reader.seen_end == LF else "CRLF"
 
     # the transport calls
 

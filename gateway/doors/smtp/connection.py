@@ -62,6 +62,7 @@ class Connection(SMTP):
         self._pending = b""  # replies to pipelined commands leave together
         self._is_greeted = self._spoken = self._full = self._resting = self._half = False
         self._gone_by_us = False  # or at least with a goodbye
+        self._farewell = ""
         self._errors = 0
         self._closing = 0.0  # since when, as far as anybody looked
         self._answering: asyncio.Task[None] | None = None
@@ -167,12 +168,14 @@ class Connection(SMTP):
             self.shared.guests.leave(self.guest)
         if not self._gone_by_us:
             in_data = self._body and not self._body.ended
-            self.transcript.note(transcripts.LEFT_IN_DATA if in_data else transcripts.LEFT)
+            self._farewell = transcripts.LEFT_IN_DATA if in_data else transcripts.LEFT
         if not self._answering:  # else what becomes of its mail is not known yet
             self._remember()
 
     def _remember(self) -> None:
         """Copiers' sessions, and those that ended without a mail, are for `device doctor`."""
+        if self._farewell:
+            self.transcript.note(self._farewell)
         if self.kind is Kind.DEVICE or self.outcome != "mail":
             self.shared.services.transcripts.keep(
                 self.peer, self.kind, self.transcript, self.outcome
@@ -247,16 +250,18 @@ class Connection(SMTP):
             await answer
         except Exception as error:  # noqa: BLE001 - told or logged there
             self._fail(error)
-        self._answering = None
+        finally:  # also when it is cancelled: the client left in the middle of DATA
+            self._answering = None
+            if self not in self.shared.connections:
+                self._remember()
         if self not in self.shared.connections:
-            return self._remember()
+            return
         self._heard = self.loop.time()
         if self.guest:
             self.guest.answered(self._heard)
         if self.shared.stopping and not self.wire.is_closing():
             self.hang_up(replies.STOPPING)
         self._work()
-        return None
 
     def _fail(self, error: Exception) -> None:
         match error:

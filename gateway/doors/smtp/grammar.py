@@ -26,7 +26,7 @@ _STRICT, _LAX = (
     for form in (
         r"{0}: ?<(?P<path>[^<>]*)>(?P<bare>)(?P<rest>(?: .*)?)",
         # copiers: a space before the colon, more than one behind it, no angle brackets
-        r"{0} *: *(?:<(?P<path>[^<>]*)>|(?P<bare>[^<> ]+))(?P<rest>(?: .*)?)",
+        r"{0} *: *(?:<(?P<path>[^<>]*)>|(?P<bare>[^<>( ]+))(?P<rest>(?: .*)?)",
     )
 )
 _PARAMETER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[!-<>-~]+))?")

@@ -74,8 +74,8 @@ class Reader:
         self._borrow = borrow
         self._hand_on = hand_on
         self.received = 0
-        self.line_end = CRLF
-        self._undecided = tolerant
+        self.line_end = self.seen_end = CRLF  # what ends a line, and what ended the first one
+        self._tolerant, self._undecided = tolerant, True
         self._fill = self._start = 0
         self._begin(_BEFORE, len(_BEFORE))
 
@@ -112,7 +112,8 @@ class Reader:
         if first >= 0:
             self._undecided = False
             if first == 0 or self._buffer[first - 1] != CRLF[0]:
-                self.line_end = LF
+                self.seen_end = LF
+                self.line_end = LF if self._tolerant else CRLF
 
     def _block(self, stop: int, *, last: bool) -> Block:
         return Block(self._buffer, self._start, stop, self._dotted, last, self.line_end)

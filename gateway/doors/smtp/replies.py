@@ -60,6 +60,7 @@ LOCKED_OUT = "454 4.7.0 Too many failed logins, please try again in some minutes
 LOGGED_IN_ALREADY = "503 5.5.1 Already authenticated"
 NOT_IN_A_MAIL = "503 5.5.1 Not allowed during a mail transaction"
 TLS_ALREADY = "503 5.5.1 TLS is active already"
+ADMIN_REFUSED = "550 5.1.1 The administrator's mailbox does not take this mail"
 NO_POSTMASTER = "550 5.1.1 Nobody reads this here: MAIL_ADMIN is not set"
 SEND_APART = "452 4.5.3 Send this recipient in a mail of its own"
 NO_SUBJECT_NUMBER = (

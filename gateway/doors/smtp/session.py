@@ -170,8 +170,7 @@ class SmtpSession(Connection):
         finally:
             self._body = None
             self._reset()
-            if body.part.size:
-                self.transcript.data(body.part.size, body.line_ends, body.part.longest)
+            self.transcript.data(body.size, body.line_ends, body.part.longest)
         if reply == replies.SPLIT:
             self.transcript.note(transcripts.SPLIT)
         self._since = self.loop.time()  # the client waited for us since its last byte

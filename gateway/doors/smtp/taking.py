@@ -74,8 +74,10 @@ def reply_to(error: Exception) -> str:
             return replies.QUEUE_DOWN
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return replies.DISK_FULL
-        case TransientError() | PermanentError():
+        case TransientError():
             return replies.RELAY_DOWN
+        case PermanentError():  # the smarthost's last word about the admin's mailbox
+            return replies.ADMIN_REFUSED
     return replies.TROUBLE
 
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_WORDS = {  # that name a refusal at MAIL which is not about who sends
+    replies.TOO_BIG: "too_big",
+    replies.FAX_SENDER: "fax_sender",
+    **dict.fromkeys((replies.TROUBLE, replies.QUEUE_DOWN, replies.DISK_FULL), "degraded"),
+}
+
 
 class Transaction:
     """One mail of one client. A reply that is raised as `Refused` was no sensible command."""
@@ -54,7 +60,7 @@ class Transaction:
         self._sender, self._permit = mail.sender, None  # of one refused before nothing counts
         if refusal := self._refusal(mail):
             self._turned_away = True
-            return self._refuse(Refusal(refusal, "sender_denied"))
+            return self._refuse(Refusal(refusal, _WORDS.get(refusal, "sender_denied")))
         self._mail, self._refused, self._turned_away = mail, 0, False
         self._session.step()
         return replies.SENDER_OK
