@@ -74,10 +74,11 @@ class Part:
         """In a thread: judge, hash and store a block; after the last, look over the whole."""
         try:
             self._judge(block)
+            content = block.content() if self.is_wanted else b""
             if self.is_wanted:
-                self._store(block.content())
+                self._store(content)
             if self.is_wanted and block.last:
-                self.scan = self._look()
+                self.scan = self._look(content)
         except Exception as error:  # noqa: BLE001 - told at the end of data
             self.failure = error
 
@@ -122,9 +123,9 @@ class Part:
         self._hash.update(content)
         _write_all(self._descriptor, content)
 
-    def _look(self) -> Scan:
+    def _look(self, last: bytes | memoryview) -> Scan:
         if self.held:
-            return scan(bytes(self.held.content()), self._dashes)
+            return scan(bytes(last), self._dashes)
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as content:
             return scan(content, self._dashes)
 
