@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import random
 import re
 import socket
 import ssl
@@ -895,3 +896,48 @@ async def test_memory_stays_flat(store: Store, spool: Spool, tmp_path: Path) -> 
                 client.send((b"x" * 98 + b"\r\n") * 1000)
                 await client.writer.drain()
         assert resident() - before < 64_000_000
+
+
+async def test_who_does_not_read_the_last_word_is_cut(store: Store, spool: Spool) -> None:
+    """M4: told goodbye, it would keep its place as long as it likes."""
+    async with door(store, spool) as connect:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, connect.address)
+            assert (await loop.sock_recv(deaf, 99)).startswith(b"220 ")
+            (session,) = connect.listener._shared.connections
+            session.wire.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDBUF, 2048
+            )
+            deaf.sendall(f"{HELLO}\r\n{FROM}\r\n".encode())
+            while not session.wire.get_write_buffer_size():
+                deaf.sendall(f"{TO}\r\n".encode() * 20)
+                await asyncio.sleep(0.005)
+            deaf.sendall(b"QUIT\r\n")
+            await until(session.wire.is_closing)
+            connect.hurry(unread=0.2)
+            await until(lambda: not connect.listener._shared.connections)
+            assert len(connect.listener._shared.guests) == 0
+
+
+async def test_nothing_said_forges_a_line(store: Store, spool: Spool) -> None:
+    """A5: no control character of a client ever reaches a reply or the log."""
+    chaos = random.Random(5)
+    words = [b"MAIL FROM:<", b"RCPT TO:<", b"@", b"> ", b"a", b"+14155550100", b"\x1b[2J", b"\x9b",
+             b"\r", b"\0", "\u202e".encode(), "\u2028".encode(), b"SMTPUTF8", b"EHLO ", b"AUTH ",
+             b"\x07", b"DATA", "\u00fc".encode(), b"\xff", b" ENVID=+0A", b"NOOP "]  # fmt: skip
+    heard: list[str] = []
+    with capture_logs() as logs:
+        async with door(store, spool) as connect:
+            for _ in range(60):
+                client = await connect.ready(FROM)
+                for _ in range(5):
+                    line = b"".join(chaos.choices(words, k=chaos.randint(1, 8)))
+                    heard.append(await client.say(line + b"\r\n"))
+                client.writer.transport.abort()
+    assert len(logs) > 200
+    assert all(line.isascii() and line.isprintable() for line in "\n".join(heard).split("\n"))
+    for one in logs:
+        assert all(str(value).isprintable() for value in one.values()), one
