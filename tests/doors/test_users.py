@@ -21,7 +21,9 @@ pytestmark = pytest.mark.anyio
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 SALT = b"the same in each of the processes that test"  # ids of tests are made of hashes
-HASHES = {name: CHEAP.hash(f"{name}'s password", salt=SALT[:16]) for name in ("ann", "bob", "copier")}
+HASHES = {
+    name: CHEAP.hash(f"{name}'s password", salt=SALT[:16]) for name in ("ann", "bob", "copier")
+}
 GOOD = HASHES["ann"]
 HERE, THERE = "192.0.2.1", "198.51.100.1"
 OK, WRONG, LOCKED, BUSY = Verdict.OK, Verdict.WRONG, Verdict.LOCKED, Verdict.BUSY
