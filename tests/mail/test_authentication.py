@@ -278,7 +278,7 @@ PIECES = st.sampled_from(
 WORDS = st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join)
 
 
-@settings(max_examples=800, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(WORDS)
 def test_any_text_has_an_answer(value: str) -> None:
     """Never an error of another kind, and no text without dmarc or dkim and pass is proof."""
@@ -293,7 +293,7 @@ def test_any_text_has_an_answer(value: str) -> None:
     assert "example.com" in low
 
 
-@settings(max_examples=800, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(WORDS)
 def test_any_from_has_at_most_one_author(value: str) -> None:
     try:

@@ -58,12 +58,26 @@ class ImapDoor:
         while not stop.is_set():
             began = loop.time()
             try:
-                await self._session(stop)
+                await self._session_until(stop)
             except Exception as error:  # noqa: BLE001 - no surprise of a mail server ends us
                 if loop.time() - began >= self.settings.settled:
                     self._failures = 0
                 self._failed(error)
                 await self._pause(stop)
+
+    async def _session_until(self, stop: asyncio.Event) -> None:
+        """At `stop` it has some seconds for the mail in hand, also where a server hangs."""
+        session = asyncio.ensure_future(self._session(stop))
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({session, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({session}, timeout=self.settings.farewell)
+        finally:
+            stopped.cancel()
+            session.cancel()  # as a crash would end it: the next start goes on
+            await asyncio.wait({session})
+        if not session.cancelled():
+            session.result()
 
     async def _session(self, stop: asyncio.Event) -> None:
         connection, desk = Connection(self.settings), self._desk

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import structlog
 
+from gateway.address import Destination, destination
 from gateway.doors.imap.letters import Letter, read
 from gateway.doors.imap.orders import Order, Refused, order
 from gateway.doors.imap.settings import ImapSettings
@@ -64,8 +65,10 @@ class Clerk:
             author = verified_sender(letter.fields, self.settings.authserv_id)
         except UnverifiedError as error:
             return self._reject(letter, "imap_unauth", str(error))
-        if author.rpartition("@")[2] in self.settings.domains:  # a notice to it would be a fax
-            return self._reject(letter, "fax_sender", f"{author} cannot be told")
+        if isinstance(destination(author, self.settings.domains), Destination):
+            return self._reject(
+                letter, "fax_sender", "its sender is a fax address: nobody could be told"
+            )
         asked = order(letter, author, self.policy(), self.settings, self.clock())
         if flaw := flaw or _flaw(letter):
             return await self._refuse(letter, Order(

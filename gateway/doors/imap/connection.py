@@ -105,7 +105,8 @@ class Connection:
             flags = f"(\\Seen {TAKEN})"
             await self._ask(protocol.store(these, "+FLAGS.SILENT", flags, by_uid=True))
         except RefusedError:
-            await self._ask(protocol.store(these, "+FLAGS.SILENT", "(\\Seen)", by_uid=True))
+            with contextlib.suppress(RefusedError):
+                await self._ask(protocol.store(these, "+FLAGS.SILENT", "(\\Seen)", by_uid=True))
 
     async def move(self, uids: Sequence[int], folder: str) -> None:
         """Into a folder, which is made when it is not there."""
@@ -162,14 +163,17 @@ class Connection:
     async def _connect(self) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
         context = settings.context or ssl.create_default_context()
-        async with asyncio.timeout(settings.patience):
-            await loop.create_connection(
-                lambda: self._protocol,
-                settings.host,
-                settings.port,
-                ssl=context,
-                server_hostname=settings.host,
-            )
+        connecting = loop.create_connection(
+            lambda: self._protocol,
+            settings.host,
+            settings.port,
+            ssl=context,
+            server_hostname=settings.host,
+        )
+        try:
+            await asyncio.wait_for(connecting, settings.patience)
+        except TimeoutError:
+            raise MailboxError(f"no connection in {settings.patience:g} s") from None
 
     def _selected(self, lines: Lines) -> None:
         said = b" ".join(lines)
@@ -223,12 +227,8 @@ class Connection:
             task.cancel()
         try:
             return task.result()
-        except (ValueError, LookupError, RuntimeError) as error:
-            raise MailboxError(f"the library gave up: {error!r}") from error
-        except Exception as error:
-            if type(error).__module__.startswith("aioimaplib"):
-                raise MailboxError(f"the library gave up: {error!r}") from error
-            raise
+        except Exception as error:  # noqa: BLE001 - its text may hold the command: a password
+            raise MailboxError(f"the library gave up ({type(error).__name__})") from None
 
     async def _first(self, tasks: set[asyncio.Future[Any]], least: float = 0.0) -> None:
         """Wait for the first of these. None in time: MailboxError, and the session is over.

@@ -55,6 +55,8 @@ class Desk:
         if here:
             in_queue = await connection.search("UNDELETED", "KEYWORD", TAKEN)
             self._decided |= dict.fromkeys(in_queue, Outcome.DONE)
+            if in_queue:  # by a crash, or somebody has put them back
+                log.info("mails_known", mails=len(in_queue), folder=self._settings.folder)
         self._keep_only(here)
         new = set(here) - self._decided.keys() - self._skipped
         await self._file(connection)

@@ -1,9 +1,10 @@
 """aioimaplib with a guard around it: how its protocol is fed, and how it hears of its end.
 
-The library calls itself once for each line of a chunk, drops news that nobody waits for, and never
-tells a waiting command that the connection is gone. So it is fed a few lines at a time, counted,
-and whoever waits watches `lost` too. It is licensed under the GPL: used by its public methods
-only, imported when a mailbox is really opened, and by this module alone.
+The library calls itself once for each line of a chunk, drops news that nobody waits for, never
+tells a waiting command that the connection is gone, and repeats commands in its errors, which may
+hold a password. So it is fed a few lines at a time, counted, and whoever waits watches `lost` too.
+It is licensed under the GPL: used by its public methods only, imported when a mailbox is really
+opened, and by this module alone.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Guard(asyncio.Protocol):
             return
         try:
             await super().welcome(command)  # type: ignore[misc]  # the library's
-        except Exception as error:  # noqa: BLE001 - nobody awaits this
-            self.fail(f"the server's greeting makes no sense: {error!r}")
+        except Exception:  # noqa: BLE001 - nobody awaits this
+            self.fail(f"the server greets us with {command[:200].decode('utf-8', 'replace')}")
 
     def fail(self, why: str) -> None:
         """End it: what the library believes of the connection is not known any more."""
@@ -79,7 +80,7 @@ class Guard(asyncio.Protocol):
             for lines in _LINES.finditer(feed):
                 super().data_received(lines[0])
         except Exception as error:  # noqa: BLE001 - whatever a strange answer does to it
-            self.fail(f"the server's answer makes no sense: {error!r}")
+            self.fail(f"the server's answer makes no sense ({type(error).__name__})")
 
 
 @cache

@@ -26,6 +26,7 @@ class ImapSettings:
     idle: float = 540.0  # until IDLE is asked anew: a hang must not last ten minutes
     again: float = 10.0  # until a mail that failed is tried again
     patience: float = 30.0  # for an answer; a mail being fetched must bring 1 kB/s
+    farewell: float = 10.0  # for the mail in hand when the gateway stops
     first_wait: float = 1.0  # before connecting again; doubled each time
     longest_wait: float = 300.0
     settled: float = 60.0  # a connection that lasted so long begins the waits anew

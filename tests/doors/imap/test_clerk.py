@@ -163,6 +163,12 @@ async def test_two_machines_that_answer_each_other(
     assert len(await house.faxes()) == MOST_ANSWERS + 3
 
 
+async def test_people_of_a_domain_that_is_also_for_faxes(clerk: Clerk, house: House) -> None:
+    proof = SUB.replace("p{}.example.com", "fax.local")
+    house.policy = policy(sender=[{"domain": "fax.local"}])
+    assert await clerk.take(mail(proof=proof, From="ann@fax.local")) is Outcome.DONE
+
+
 def test_the_list_of_the_answered_is_bounded(clerk: Clerk) -> None:
     may: Callable[[str], bool] = clerk._may_answer
     assert all(may(f"{number}@example.com") for number in range(3 * MOST_SENDERS))
