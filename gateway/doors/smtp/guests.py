@@ -26,7 +26,7 @@ _ENVELOPE = 15.0  # s from the first MAIL: later RCPTs of an envelope win no mor
 _LOOK_AGAIN = 0.1  # s
 _MINUTE = 60.0
 _STRESS = 0.8  # of all places
-_MOST_LINES = 20  # of the log, about refusals of one address in a minute
+_MOST_LINES = 100  # of the log, about refusals of one address in a minute
 _MOST_KNOWN = 10_000  # addresses whose connections are counted
 
 
