@@ -13,13 +13,14 @@ from gateway.store import Store
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop that the daemon runs on."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="module")
 async def workshop(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+    anyio_backend: object, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Workshop]:
     """One for all tests of a module: it takes longer to start than they do."""
     async with Workshop(scratch=tmp_path_factory.mktemp("scratch")) as workshop:
@@ -45,7 +46,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Store]:
+async def store(tmp_path: Path, anyio_backend: object) -> AsyncIterator[Store]:
     store = Store(tmp_path / "gateway.db")
     await store.open()
     yield store
@@ -53,7 +54,7 @@ async def store(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def spool(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Spool]:
+async def spool(tmp_path: Path, anyio_backend: object) -> AsyncIterator[Spool]:
     spool = Spool(tmp_path / "data")
     await spool.open()
     yield spool

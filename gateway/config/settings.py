@@ -8,7 +8,7 @@ from email.utils import formataddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -169,6 +169,10 @@ def _doors(config: Config) -> Iterator[str]:
             "IMAP_URL: any stranger may write a From line: IMAP_AUTHSERV_ID must name the server "
             "whose Authentication-Results are to be trusted"
         )
+    folders = (config.IMAP_DONE_FOLDER, config.IMAP_FAILED_FOLDER, config.IMAP_REJECTED_FOLDER)
+    inbox = unquote(urlsplit(config.IMAP_URL).path.strip("/")) or "INBOX"
+    if config.IMAP_URL and inbox.upper() in (folder.upper() for folder in folders):
+        yield f"IMAP_URL: {inbox} cannot also be a folder that its mails are moved to"
     if config.IMAP_URL and not config.IMAP_PASSWORD:
         yield "IMAP_URL is set and IMAP_PASSWORD is not"
 

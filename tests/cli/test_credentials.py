@@ -69,6 +69,7 @@ def test_check_tells_what_is_wrong_with_them(tmp_path: Path) -> None:
         ({"IMAP_URL": "imaps://a:pw@b/INBOX"}, "the password does not belong in the URL"),
         ({"IMAP_URL": "imaps://a@b/INBOX", "IMAP_PASSWORD": "x"}, "IMAP_AUTHSERV_ID must name"),
         ({"IMAP_URL": "imaps://a@b", "IMAP_AUTHSERV_ID": "mx"}, "IMAP_PASSWORD is not"),
+        ({"IMAP_URL": "imaps://a@b", "IMAP_DONE_FOLDER": "inbox"}, "INBOX cannot also be a folder"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, str], says: str) -> None:

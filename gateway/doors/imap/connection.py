@@ -169,10 +169,11 @@ class Connection:
             settings.port,
             ssl=context,
             server_hostname=settings.host,
+            ssl_handshake_timeout=settings.patience,  # cancelled, uvloop would keep the socket open
         )
         try:
-            await asyncio.wait_for(connecting, settings.patience)
-        except TimeoutError:
+            await asyncio.wait_for(connecting, 2 * settings.patience)
+        except (TimeoutError, ConnectionAbortedError):
             raise MailboxError(f"no connection in {settings.patience:g} s") from None
 
     def _selected(self, lines: Lines) -> None:

@@ -166,8 +166,8 @@ class Connection:
 
     def drop(self, *, reset: bool) -> None:
         if reset:
-            with contextlib.suppress(OSError):  # closed already
-                raw = self._writer.get_extra_info("socket")
+            raw = self._writer.get_extra_info("socket")  # None = closed already
+            with contextlib.suppress(OSError, AttributeError):
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
 
