@@ -436,7 +436,7 @@ async def test_who_leaves_in_the_handshake_frees_its_place(
 async def test_who_left_before_anybody_looked(store: Store, spool: Spool) -> None:
     """A port scan: connected and reset, all before the loop has its turn."""
     async with door(store, spool) as connect:
-        for _ in range(20):
+        for _ in range(10):
             with socket.create_connection(connect.address) as scan:
                 scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client = await connect()

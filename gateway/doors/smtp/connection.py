@@ -51,6 +51,7 @@ class Connection(SMTP):
     wire: asyncio.Transport
     guest: Guest | None = None  # None = not let in yet, or turned away
     proxy: bytes | None = None  # of a PROXY header that is awaited
+    encrypted = False
 
     def __init__(self, shared: Shared, kind: Kind) -> None:
         self.shared = shared
@@ -134,7 +135,7 @@ class Connection(SMTP):
 
     def over(self, transport: asyncio.Transport) -> None:
         """The same client, over TLS."""
-        self.wire = transport
+        self.wire, self.encrypted = transport, True
         self.wire.set_write_buffer_limits(high=_MOST_UNSENT)
 
     def data_received(self, data: bytes) -> None:
@@ -158,7 +159,7 @@ class Connection(SMTP):
         self._half = True
         self._work()
         # it may still wait for an answer; TLS knows no half
-        return not self.wire.get_extra_info("ssl_object") or None
+        return not self.encrypted or None
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self not in self.shared.connections:

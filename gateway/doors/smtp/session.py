@@ -39,10 +39,6 @@ class SmtpSession(Connection):
     _transaction: Transaction
     login: Login | None = None  # while the client proves who it is
 
-    @property
-    def encrypted(self) -> bool:
-        return self.wire.get_extra_info("ssl_object") is not None
-
     def _obey(self, line: bytes) -> None:
         if not line:
             if self.login:
