@@ -12,8 +12,6 @@ import os
 import random
 import re
 import socket
-import ssl
-import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,6 @@ from tests.doors.client import (
     Client,
     Connect,
     door,
-    pair,
     until,
 )
 
@@ -97,20 +94,6 @@ async def test_what_is_offered(connect: Connect) -> None:
     assert (await client.say(HELLO)).splitlines() == OFFERED
     assert await client.say("HELO client.example") == "250 fax.example"
     assert await client.say("EHLO") == "501 5.5.4 Syntax: EHLO hostname"
-
-
-async def test_starttls_is_offered_once(store: Store, spool: Spool) -> None:
-    async with door(store, spool, mode="starttls") as connect:
-        client = await raw(connect)
-        assert await client.reply() == "220 fax.example ESMTP"
-        assert (await client.say(HELLO)).splitlines() == [
-            *OFFERED[:-1], "250-DSN", "250 STARTTLS"
-        ]  # fmt: skip
-        assert await client.say("STARTTLS now") == "501 5.5.4 No argument is allowed"
-        assert await client.say("starttls") == "220 2.0.0 Ready to start TLS"
-        await client.start_tls()
-        assert (await client.say(HELLO)).splitlines() == OFFERED
-        assert await client.say("STARTTLS") == "503 5.5.1 TLS is active already"
 
 
 async def test_a_mail(connect: Connect, store: Store) -> None:
@@ -330,119 +313,11 @@ async def test_other_protocols_are_dropped(store: Store, spool: Spool, first: by
         assert await client.is_over()
 
 
-async def test_other_protocols_within_tls(store: Store, spool: Spool) -> None:
-    async with door(store, spool, mode="tls") as connect:
-        client = await connect()
-        assert await client.say(b"GET / HTTP/1.1\r\n") == NOT_SMTP
-        assert await client.is_over()
-
-
 async def test_input_before_354_is_refused(connect: Connect, store: Store) -> None:
     client = await connect.ready(FROM, TO)
     assert await client.say(b"DATA\r\nsmuggled\r\n") == EARLY
     assert await client.is_over()
     assert await store.latest(9) == []
-
-
-def handshake() -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
-    """TLS in memory, so that a test says what goes into which packet."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    return pair()[1].wrap_bio(incoming, outgoing, server_hostname="localhost"), incoming, outgoing
-
-
-async def test_early_talk_with_the_last_packet_of_the_handshake(store: Store, spool: Spool) -> None:
-    """It is told so in TLS, as it speaks TLS."""
-    async with door(store, spool, mode="tls") as connect:
-        client = await raw(connect)
-        talk, incoming, outgoing = handshake()
-        heard = b""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            talk.do_handshake()
-        client.send(outgoing.read())
-        while True:
-            incoming.write(await client.reader.read(65536))
-            try:
-                talk.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                continue
-        talk.write(f"{HELLO}\r\n".encode())
-        client.send(outgoing.read())  # the client's Finished and EHLO together
-        while content := await client.reader.read(65536):
-            incoming.write(content)
-            with contextlib.suppress(ssl.SSLWantReadError):
-                heard += talk.read(65536)
-                break
-        assert heard == f"{EARLY}\r\n".encode()
-
-
-# A6: what was said before TLS
-
-
-async def test_bytes_behind_starttls(store: Store, spool: Spool) -> None:
-    async with door(store, spool, mode="starttls") as connect:
-        for behind in (b"EHLO evil.example\r\n", b"x", b"\r\n", b"MAIL FROM:<e@v>\r\n" * 9):
-            client = await raw(connect)
-            await client.reply()
-            await client.say(HELLO)
-            assert await client.say(b"STARTTLS\r\n" + behind) == EARLY
-            assert await client.is_over()
-
-
-async def test_nothing_of_before_survives_starttls(store: Store, spool: Spool) -> None:
-    async with door(store, spool, mode="starttls") as connect:
-        client = await raw(connect)
-        assert await client.reply() == "220 fax.example ESMTP"
-        for command in (HELLO, FROM, TO, "STARTTLS"):
-            assert (await client.say(command)).startswith("2")
-        await client.start_tls()
-        assert await client.say(TO) == MAIL_FIRST
-        assert await client.say("DATA") == "503 5.5.1 RCPT first"
-        assert await client.say(FROM) == "503 5.5.1 EHLO first"
-        await client.say(HELLO)
-        assert await client.say("DATA") == "503 5.5.1 RCPT first"
-        assert await client.say(TO) == MAIL_FIRST
-        assert await client.say(FROM) == SENDER_OK
-
-
-@pytest.mark.parametrize("mode", ["starttls", "tls"])
-@pytest.mark.parametrize("leave", ["reset", "end", "junk"])
-async def test_who_leaves_in_the_handshake_frees_its_place(
-    store: Store, spool: Spool, mode: str, leave: str
-) -> None:
-    async with door(store, spool, mode=mode) as connect:
-        shared = connect.listener._shared
-        client = await raw(connect)
-        if mode == "starttls":
-            await client.reply()
-            await client.say(HELLO)
-            await client.say("STARTTLS")
-        talk, _, outgoing = handshake()
-        with contextlib.suppress(ssl.SSLWantReadError):
-            talk.do_handshake()
-        await client.push(outgoing.read())
-        await client.reader.read(1)  # the server is in the middle of it
-        if leave == "junk":
-            client.send(b"x" * 500)
-        else:
-            wire = client.writer.get_extra_info("socket")
-            linger = struct.pack("ii", leave == "reset", 0)
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            client.writer.transport.abort()
-        await until(lambda: not shared.connections)
-        assert len(shared.guests) == 0
-
-
-async def test_who_left_before_anybody_looked(store: Store, spool: Spool) -> None:
-    """A port scan: connected and reset, all before the loop has its turn."""
-    async with door(store, spool) as connect:
-        for _ in range(10):
-            with socket.create_connection(connect.address) as scan:
-                scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client = await connect()
-        assert await client.say("NOOP") == "250 2.0.0 Ok"
-        await until(lambda: len(connect.listener._shared.connections) == 1)
-        assert len(connect.listener._shared.guests) == 1
 
 
 # who may come in (A1)
@@ -704,22 +579,6 @@ async def test_dots_are_undone(connect: Connect, store: Store, spool: Spool) -> 
     await client.mail(HEAD + b"\r\n..\r\n...x\r\n.y\r\na.b")
     (path,) = spool.kept()
     assert path.read_bytes() == HEAD + b"\r\n.\r\n..x\r\ny\r\na.b\r\n"
-
-
-async def test_a_mail_of_many_blocks(store: Store, spool: Spool) -> None:
-    """Byte for byte what the sender wrote, and known again when it comes in other packets."""
-    lines = [b"." * (n % 5) + b"line %d of a long mail\r\n" % n for n in range(60_000)]
-    sent = HEAD + b"\r\n" + b"".join(lines)
-    stuffed = HEAD + b"\r\n" + b"".join(b"." * line.startswith(b".") + line for line in lines)
-    async with door(store, spool, max_message=5_000_000) as connect:
-        client = await connect.ready(FROM, TO, "DATA")
-        assert (await client.say(stuffed + b".\r\n")).startswith("250 2.0.0 accepted as ")
-        (path,) = spool.kept()
-        assert path.read_bytes() == sent
-        again = await connect.ready(FROM, TO, "DATA")
-        for start in range(0, len(stuffed), 70_001):
-            await again.push(stuffed[start : start + 70_001])
-        assert (await again.say(b".\r\n")).startswith("250 2.0.0 duplicate of ")
 
 
 def nested(depth: int) -> bytes:
