@@ -104,6 +104,14 @@ async def test_a_listed_peer_must_say_it(connect: Connect, first: bytes) -> None
     assert await client.is_over()
 
 
+@pytest.mark.parametrize("first", [b"", b"PROXY TCP4 "])
+async def test_a_listed_peer_must_say_it_soon(connect: Connect, first: bytes) -> None:
+    client = await balanced(connect, first)
+    connect.hurry(handshake=0.2)
+    assert await client.reply() == "421 4.4.2 Timeout"
+    assert await client.is_over()
+
+
 @pytest.mark.parametrize("first", [LOCAL, b"PROXY UNKNOWN\r\n"])
 async def test_the_balancers_own_check(connect: Connect, first: bytes) -> None:
     client = await balanced(connect, first)

@@ -112,6 +112,8 @@ class Connection(SMTP):
 
     def _deadline(self) -> float:
         limits, body = self.shared.settings, self._body
+        if self.proxy is not None:
+            return self._since + limits.handshake
         if self._full:
             return self._full_since + limits.unread
         if body and not body.ended:
