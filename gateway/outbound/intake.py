@@ -96,11 +96,13 @@ class Intake:
     ) -> Added:
         """Take a mail that nobody may answer at the door: its sender hears why, and hears it once.
 
-        It becomes a fax that has failed already, without a number and without a file.
+        It becomes a fax that has failed already, without a number and without a file. The reason
+        is part of its key: two copies of a mail may be refused for two recipients.
         """
         now = self._clock()
         fax = self._fax(envelope, Recipient("", E164(""), wishes=wishes), message, now)
-        failed = replace(fax, state=State.FAILED, reason=reason, cause=str(cause))
+        key = f"{fax.key}:{hashlib.sha256(reason.encode()).hexdigest()[:16]}"
+        failed = replace(fax, key=key, state=State.FAILED, reason=reason, cause=str(cause))
         (added,) = await self._store.add([failed], now=now)
         return added
 

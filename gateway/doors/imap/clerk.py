@@ -101,17 +101,20 @@ class Clerk:
 
     async def _refuse(self, letter: Letter, asked: Order) -> Outcome:
         """A row that has failed already, from which the author's notice is written."""
+        may_answer = self._may_answer(asked.sender)
+        if may_answer and not asked.is_strange:
+            cause = asked.refused[0].cause
+            answer = await self.intake.refuse(
+                self._envelope(letter, asked), letter, asked.reason, cause, asked.wishes
+            )
+            if not answer.duplicate:
+                self._answered(asked.sender)
         for one in asked.refused:
             self._tell(one.why, one.why.event, asked.sender, one.written)
         if asked.is_strange:
             return Outcome.REJECTED
-        if not self._may_answer(asked.sender):
+        if not may_answer:
             log.warning("mail_unanswered", sender=asked.sender, peer=PEER)
-            return Outcome.FAILED
-        cause = asked.refused[0].cause
-        await self.intake.refuse(
-            self._envelope(letter, asked), letter, asked.reason, cause, asked.wishes
-        )
         return Outcome.FAILED
 
     def _reject(self, letter: Letter, event: str, because: str) -> Outcome:
@@ -128,15 +131,16 @@ class Clerk:
         return Envelope(asked.sender, asked.recipients, PEER, identity=asked.identity, key=key)
 
     def _may_answer(self, sender: str) -> bool:
-        now = self.clock()
-        answers = self._answers.setdefault(sender, deque(maxlen=MOST_ANSWERS))
+        """A clock that was put back must not make the silence longer."""
+        answers = self._answers.get(sender, ())
+        return len(answers) < MOST_ANSWERS or not 0 <= self.clock() - answers[0] < HOUR
+
+    def _answered(self, sender: str) -> None:
+        """Only what is durable counts: a queue that is down for an hour uses up no answer."""
+        self._answers.setdefault(sender, deque(maxlen=MOST_ANSWERS)).append(self.clock())
         self._answers.move_to_end(sender)
         while len(self._answers) > MOST_SENDERS:
             self._answers.popitem(last=False)
-        if len(answers) == MOST_ANSWERS and now - answers[0] < HOUR:
-            return False
-        answers.append(now)
-        return True
 
 
 def _machine(letter: Letter) -> str:

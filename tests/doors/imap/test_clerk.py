@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +17,7 @@ from gateway.mail.notice import result
 from gateway.mail.prescan import OUR_MARK
 from gateway.model import State
 from gateway.spool import Spool
-from gateway.store import Store
+from gateway.store import Store, StoreError
 from tests.conftest import Clock
 from tests.doors.imap.kit import ANN, BOX, PROOF, House, mail, policy
 from tests.make import LINE
@@ -171,8 +174,48 @@ async def test_people_of_a_domain_that_is_also_for_faxes(clerk: Clerk, house: Ho
 
 def test_the_list_of_the_answered_is_bounded(clerk: Clerk) -> None:
     may: Callable[[str], bool] = clerk._may_answer
-    assert all(may(f"{number}@example.com") for number in range(3 * MOST_SENDERS))
+    for number in range(3 * MOST_SENDERS):
+        assert may(f"{number}@example.com")
+        clerk._answered(f"{number}@example.com")
     assert len(clerk._answers) == MOST_SENDERS
+
+
+async def test_a_clock_that_was_put_back(clerk: Clerk, house: House, clock: Clock) -> None:
+    for _ in range(MOST_ANSWERS):
+        await clerk.take(mail(to=BOX))
+    clock.advance(-24 * HOUR)
+    await clerk.take(mail(to=BOX))
+    assert len(await house.faxes()) == MOST_ANSWERS + 1
+
+
+async def test_what_nobody_could_be_told_uses_up_no_answer(
+    clerk: Clerk, house: House, tmp_path: Path
+) -> None:
+    """The database is locked by somebody's shell for an hour: its author hears all the same."""
+    house.store._db._writer.execute("PRAGMA busy_timeout = 0")
+    content = mail(to=BOX)
+    with contextlib.closing(sqlite3.connect(tmp_path / "gateway.db")) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        for _ in range(MOST_ANSWERS + 1):
+            with pytest.raises(StoreError):
+                await clerk.take(content)
+    assert await clerk.take(content) is Outcome.FAILED
+    for _ in range(MOST_ANSWERS):  # found again and again in a box that cannot be tidied
+        assert await clerk.take(content) is Outcome.FAILED
+    assert len(await house.reasons()) == 1
+    await clerk.take(mail(to=BOX))
+    assert len(await house.reasons()) == 2
+
+
+async def test_two_copies_refused_for_two_recipients(clerk: Clerk, house: House) -> None:
+    """Bcc: each copy names only whom it was delivered for."""
+    content = mail(to="bob@example.com")
+    for number in ("911", "19005550100", "911"):
+        copy = f"Delivered-To: fax+{number}@example.com\r\n".encode() + content
+        assert await clerk.take(copy) is Outcome.FAILED
+    assert await house.reasons() == [
+        f"fax+{number}@example.com: Destination not permitted" for number in ("911", "19005550100")
+    ]
 
 
 async def test_an_intake_that_fails_leaves_nothing(clerk: Clerk, house: House) -> None:
