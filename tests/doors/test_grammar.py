@@ -66,6 +66,7 @@ def test_no_line(line: bytes) -> None:
         ("FROM:<copier>", Mail("copier")),
         ("FROM:<a+b=c/d@x-1.example>", Mail("a+b=c/d@x-1.example")),
         ('FROM:<"a b\\"c"@example.com>', Mail('"a b\\"c"@example.com')),
+        ("FROM:<scan@MFP_2nd_floor.local>", Mail("scan@MFP_2nd_floor.local")),
         ("FROM:<a@[127.0.0.1]>", Mail("a@[127.0.0.1]")),
         ("FROM:<a@[IPv6:::1]>", Mail("a@[IPv6:::1]")),
         ("FROM:<a@b> SIZE=35000000", Mail("a@b", 35_000_000)),

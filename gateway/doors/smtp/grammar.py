@@ -16,7 +16,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = r'"(?:[ !#-\[\]-~]|\\[ -~])*"'
 _LETTER = r"A-Za-z0-9\u00a1-\U0010ffff"
-_LABEL = rf"[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?"
+_LABEL = rf"[{_LETTER}_](?:[{_LETTER}_-]*[{_LETTER}_])?"  # Windows has hosts with an underscore
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[!-Z^-~]+\])"
 # copiers leave the domain out; whoever is told about the fax is then our smarthost's to find
 _SENDER = re.compile(rf"(?:{_DOT_STRING}|{_QUOTED})(?:@{_DOMAIN})?")
