@@ -396,6 +396,16 @@ async def test_senders_by_rules(store: Store, spool: Spool) -> None:
         assert (await client.mail(TEXT)).startswith("250 2.0.0 accepted as ")
 
 
+async def test_a_sender_that_is_no_address(connect: Connect) -> None:
+    """What was pipelined behind it is answered, and no junk that ends the session."""
+    client = await connect.ready()
+    client.send(b"MAIL FROM:<a..b@c>\r\n" + 10 * f"{TO}\r\n".encode() + b"DATA\r\n")
+    assert [await client.reply() for _ in range(12)] == [
+        "501 5.1.7 Bad sender address syntax", *10 * [MAIL_FIRST], "554 5.5.1 No valid recipients"
+    ]  # fmt: skip
+    assert await client.say(FROM) == SENDER_OK
+
+
 async def test_who_looks_for_senders_is_sent_away(store: Store, spool: Spool) -> None:
     rules = Rules.model_validate({"sender": [{"address": ["ann@example.com"]}]})
     async with door(store, spool, rules=rules) as connect:
@@ -532,9 +542,93 @@ async def test_ceilings(store: Store, spool: Spool, mode: str) -> None:
         assert await ann.say(FROM) == SENDER_OK
         assert await said(ann, 1) == f"{quota}2 faxes an hour to this number"
         assert await said(ann, 4) == OK
+        assert await said(ann, 5) == f"{quota}4 faxes an hour in all"
+        await ann.say("DATA")  # the rest of the mail does not fail with it
+        assert (await ann.say(TEXT + END)).startswith("250 2.0.0 accepted as ")
+        assert await ann.say(FROM) == SENDER_OK
         assert await said(ann, 5) == "421 4.3.2 Quota of the gateway: 4 faxes an hour in all"
         assert await ann.is_over()
-        assert len(await store.latest(99)) == 3
+        assert len(await store.latest(99)) == 4
+
+
+async def test_ceilings_of_what_comes_together(store: Store, spool: Spool) -> None:
+    """What no other mail could bring in parts is refused for good: nobody waits days to hear it."""
+    numbers = [f"+1415555{n:04}" for n in range(21)]
+    rules = Rules.model_validate({
+        "sender": [
+            {"address": ["bob@example.com"], "pages_per_hour": 3},
+            {"domain": ["example.com"]},
+        ],
+        "limits": {"faxes_per_hour": 4, "destination": {"faxes_per_hour": 1}},
+        "aliases": {"three": numbers[:3], "four": numbers[:4], "five": numbers[:5], "all": numbers},
+    })  # fmt: skip
+    bobs = "550 5.7.1 Quota: 3 pages an hour from this sender"
+
+    async with door(store, spool, rules=rules) as connect:
+        client = await connect.ready("MAIL FROM:<bob@example.com>")
+        assert await client.say("RCPT TO:<all@fax.local>") == replies.TOO_MANY_NUMBERS
+        assert await client.say("RCPT TO:<four@fax.local>") == bobs
+        assert await client.say("RSET") == "250 2.0.0 Ok"
+        assert await client.say(FROM) == SENDER_OK
+        said = await client.say("RCPT TO:<five@fax.local>")
+        assert said == "550 5.7.1 Quota: 4 faxes an hour in all"
+        assert await client.say("RCPT TO:<three@fax.local>") == OK
+        said = await client.say(f"RCPT TO:<{numbers[3]}@fax.local>")
+        assert said == OK
+        assert (await client.say("RCPT TO:<four@fax.local>")) == OK  # all of them are known
+        said = await client.say(f"RCPT TO:<{numbers[4]}@fax.local>")
+        assert said.startswith("451 4.7.1 Quota, retry after ")
+
+
+@pytest.mark.parametrize("much", [b"", b"line of text\r\n" * 6000])
+async def test_ceilings_of_numbers_in_the_subject(
+    store: Store, spool: Spool, mode: str, much: bytes
+) -> None:
+    """They are counted when they are known. Else one sender's could use up everybody's."""
+    rules = Rules.model_validate({
+        "sender": [
+            {"address": ["bob@example.com"], "faxes_per_day": 3},
+            {"domain": ["example.com"]},
+        ],
+        "limits": {"faxes_per_hour": 4},
+    })  # fmt: skip
+
+    def mail(*numbers: int) -> bytes:
+        named = ",".join(f"1415555{n:04}" for n in numbers)
+        return f"Subject: x [fax to={named}]\r\n\r\nx\r\n".encode() + much
+
+    async with door(store, spool, rules=rules, mode=mode) as connect:
+        client = await connect()
+        bob = {"sender": "bob@example.com"}
+        said = await client.mail(mail(1, 2, 3, 4), "fax@fax.local", **bob)
+        assert said == "550 5.7.1 Quota: 3 faxes a day from this sender"
+        said = await client.mail(mail(1, 2), "fax@fax.local", **bob)
+        assert said.startswith("250 2.0.0 accepted as ")
+        kept = spool.kept()
+        said = await client.mail(mail(3, 4), "fax@fax.local", **bob)
+        assert re.fullmatch(r"451 4\.7\.1 Quota, retry after ..:..: 3 faxes a day .*", said)
+        said = await client.mail(mail(5, 6, 7), "fax@fax.local")
+        assert re.fullmatch(r"451 4\.7\.1 Quota, retry after ..:..: 4 faxes an hour in all", said)
+        said = await client.mail(mail(5), "fax@fax.local", "+14155550006@fax.local")
+        assert said.startswith("250 2.0.0 accepted as ")
+        await until(lambda: not list(spool.incoming.iterdir()))
+        assert len(spool.kept()) == 2 * len(kept) == len(await store.latest(99)) == 4
+
+
+async def test_the_sender_is_no_alias(store: Store, spool: Spool) -> None:
+    """A notice to it would come back to this door, refused: nobody would hear of anything."""
+    rules = Rules.model_validate({"aliases": {"office": "+14155550100"}})
+    async with door(store, spool, rules=rules) as connect:
+        client = await connect.ready()
+        for sender, reply in (
+            ("office@fax.local", replies.FAX_SENDER),
+            ("Office@FAX.local", replies.FAX_SENDER),
+            ("ann@14155550100.fax.local", replies.FAX_SENDER),
+            ("office@example.com", SENDER_OK),
+            ("postmaster@fax.local", SENDER_OK),
+        ):
+            assert await client.say(f"MAIL FROM:<{sender}>") == reply, sender
+            await client.say("RSET")
 
 
 async def test_a_ceiling_while_the_database_is_down(

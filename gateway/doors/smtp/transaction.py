@@ -56,10 +56,10 @@ class Transaction:
     def mail(self, argument: str) -> str:
         if self._mail:
             raise Refused(replies.ONE_SENDER)
+        self._turned_away = True  # until it is accepted
         mail = grammar.mail(argument, tolerant=self._session.tolerant)
         self._sender, self._permit = mail.sender, None  # of one refused before nothing counts
         if refusal := self._refusal(mail):
-            self._turned_away = True
             return self._refuse(Refusal(refusal, _WORDS.get(refusal, "sender_denied")))
         self._mail, self._refused, self._turned_away = mail, 0, False
         self._session.step()
