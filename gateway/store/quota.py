@@ -59,6 +59,7 @@ class Wanted:
     number: str
     pages: int
     before: int = 0  # faxes of a page to other numbers that were promised in the same mail
+    together: int = 0  # of those, how many cannot come in another mail, later
 
 
 def full(
@@ -80,9 +81,11 @@ def full(
 def _reached(
     ceiling: Ceiling, wanted: Wanted, facts: Mapping[str, Any], *, waiting: bool
 ) -> Unit[Full | None]:
-    if _over(ceiling, 1, wanted.pages):
+    before, together = wanted.before, wanted.together
+    if ceiling.scope == "destination":  # those others are to other numbers
+        before = together = 0
+    if _over(ceiling, 1 + together, wanted.pages + together):
         return Full(ceiling.scope, _name(ceiling), 0.0)
-    before = 0 if ceiling.scope == "destination" else wanted.before
     faxes, pages = 1 + before, wanted.pages + before
     for statement in (_SPENT, _COMING)[: 1 + waiting]:
         (sums,) = yield statement[ceiling.scope], facts

@@ -6,7 +6,7 @@ from there. So the envelope is complete only after the last byte of DATA.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from gateway.doors.smtp import replies
@@ -39,6 +39,9 @@ class Addressee:
     notify: str = ""
     orcpt: str = ""
 
+    def new(self, known: Collection[E164]) -> tuple[E164, ...]:
+        return tuple(number for number in self.numbers if number not in known)
+
     def of(self, numbers: tuple[E164, ...]) -> Addressee:
         return replace(self, numbers=numbers)
 
@@ -58,6 +61,15 @@ class Draft:
     most: int  # numbers of one mail
     envid: str
     ret: str
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Numbers are still to come, and ceilings bind them."""
+        return bool(self.permit and self.permit.ceilings and self._is_fixed)
+
+    @property
+    def _is_fixed(self) -> bool:
+        return any(not one.numbers for one in self.addressees)
 
     def envelope(self, scan: Scan, policy: Policy, now: float) -> Envelope:
         """Complete: every number with what is wished for it. Raises DraftError."""
@@ -82,10 +94,9 @@ class Draft:
 
     def _named(self, asked: Options, policy: Policy, permit: Permit) -> tuple[E164, ...]:
         """The numbers of the Subject or a header, for the fixed address."""
-        fixed = any(not one.numbers for one in self.addressees)
-        if asked.to and not fixed:
+        if asked.to and not self._is_fixed:
             raise DraftError(replies.NUMBER_TWICE, "option")
-        if fixed and not asked.to:
+        if self._is_fixed and not asked.to:
             raise DraftError(replies.NO_SUBJECT_NUMBER, "no_number")
         return tuple(self._checked(asked, policy, permit))
 

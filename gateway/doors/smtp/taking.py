@@ -10,11 +10,11 @@ import errno
 
 import structlog
 
-from gateway.doors.smtp import replies
+from gateway.doors.smtp import replies, spending
 from gateway.doors.smtp.body import Body
 from gateway.doors.smtp.draft import Draft, DraftError
 from gateway.doors.smtp.part import Part, Unwanted
-from gateway.doors.smtp.shared import Shared
+from gateway.doors.smtp.shared import Services, Shared
 from gateway.errors import PermanentError, TransientError
 from gateway.numbers import masked
 from gateway.store import StoreError
@@ -34,7 +34,7 @@ async def take(body: Body, draft: Draft, shared: Shared) -> str:
     reply = reply or shared.trouble()
     try:
         if not reply:
-            done = await (_forward if draft.postmaster else _accept)(part, draft, shared)
+            done = await (_forward if draft.postmaster else _accept)(body, draft, shared)
             body.release()
             return done
     except Unwanted:
@@ -81,8 +81,12 @@ def reply_to(error: Exception) -> str:
     return replies.TROUBLE
 
 
-async def _accept(part: Part, draft: Draft, shared: Shared) -> str:
-    services = shared.services
+async def _accept(body: Body, draft: Draft, shared: Shared) -> str:
+    part, services = body.part, shared.services
+    if draft.is_uncounted:
+        await asyncio.to_thread(_complete, part, draft)
+        body.release()
+        await _count(part, draft, services)
     added = await services.intake.accept(
         lambda: draft.envelope(part.scan, services.policy, services.clock()), part
     )
@@ -96,9 +100,18 @@ async def _accept(part: Part, draft: Draft, shared: Shared) -> str:
     return replies.accepted(added)
 
 
-async def _forward(part: Part, draft: Draft, shared: Shared) -> str:
+async def _count(part: Part, draft: Draft, services: Services) -> None:
+    """The numbers of the Subject cost no less than those of an address."""
+    envelope = draft.envelope(part.scan, services.policy, services.clock())
+    assert draft.permit  # noqa: S101 - else there is no envelope
+    numbers = (one.number for one in envelope.recipients)
+    if full := await spending.full(services, draft.permit, numbers):
+        raise DraftError(spending.reply(full), "quota")
+
+
+async def _forward(body: Body, draft: Draft, shared: Shared) -> str:
     """To the postmaster: ours no longer once the smarthost has it, and not before."""
-    forward = shared.services.forward
+    part, forward = body.part, shared.services.forward
     assert forward  # noqa: S101 - no postmaster was accepted without
     await asyncio.to_thread(_complete, part, draft)
     try:

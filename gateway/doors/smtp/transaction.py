@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from gateway import address
 from gateway.address import Destination, Kind
-from gateway.doors.smtp import grammar, replies
+from gateway.doors.smtp import grammar, replies, spending
 from gateway.doors.smtp.draft import Addressee, Draft
 from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
 from gateway.doors.smtp.settings import MOST_REFUSED
@@ -19,12 +16,9 @@ from gateway.numbers import E164, Refusal
 from gateway.options import OptionError, Where, from_pairs
 from gateway.outbound.permit import Permit
 from gateway.store import StoreError
-from gateway.store.quota import Full, Wanted
 
 if TYPE_CHECKING:
     from gateway.doors.smtp.session import SmtpSession
-
-log = structlog.get_logger()
 
 _WORDS = {  # that name a refusal at MAIL which is not about who sends
     replies.TOO_BIG: "too_big",
@@ -117,7 +111,12 @@ class Transaction:
 
     def _is_fax(self, sender: str) -> bool:
         """A notice to it would come back to this door, and its sender would hear nothing."""
-        found = address.destination(sender, self._shared.settings.domains)
+        domains = self._shared.settings.domains
+        if not address.concerns(sender, domains):
+            return False
+        aliases = self._shared.services.policy.rules.aliases
+        book = {name: alias.numbers for name, alias in aliases.items()}  # not only its own ones
+        found = address.destination(sender, domains, book)
         return isinstance(found, Destination) and found.kind is not Kind.POSTMASTER
 
     def _to_postmaster(self, rcpt: Rcpt) -> str:
@@ -141,8 +140,10 @@ class Transaction:
             options = from_pairs(found.options, self._shared.services.clock(), Where.ADDRESS)
         except OptionError as error:
             return self._refuse(Refusal(error.reply, "option"), rcpt.address)
-        all_numbers = self._numbers.union(numbers)
-        if len(all_numbers) > self._shared.settings.max_recipients:
+        most = self._shared.settings.max_recipients
+        if len(set(numbers)) > most:  # of one alias: no mail will ever have room for it
+            return self._refuse(Refusal(replies.TOO_MANY_NUMBERS, "quota"), rcpt.address)
+        if len(self._numbers.union(numbers)) > most:
             return self._refuse(Refusal(replies.TOO_MANY_RECIPIENTS, "quota"), rcpt.address)
         addressee = Addressee(
             rcpt.address, tuple(numbers), options, found.subaddress, rcpt.notify, rcpt.orcpt
@@ -153,7 +154,7 @@ class Transaction:
 
     def _take(self, addressee: Addressee) -> str:
         """Two spellings of one number are one fax: the first stands for both."""
-        new = tuple(n for n in addressee.numbers if n not in self._numbers)
+        new = addressee.new(self._numbers)
         fixed = not addressee.numbers and all(one.numbers for one in self._addressees)
         if new or fixed:
             self._addressees.append(addressee.of(new))
@@ -162,19 +163,18 @@ class Transaction:
         return replies.RECIPIENT_OK
 
     async def _if_room(self, addressee: Addressee, permit: Permit, rcpt: Rcpt) -> str:
-        services, before = self._shared.services, len(self._numbers)
-        for count, number in enumerate(n for n in addressee.numbers if n not in self._numbers):
-            wanted = Wanted(permit.identity, number, 1, before + count)
-            try:
-                full = await services.store.room_for(wanted, permit.ceilings, now=services.clock())
-            except StoreError:
-                self._shared.queue_failed()
-                return self._refuse(Refusal(replies.QUEUE_DOWN, "degraded"), rcpt.address)
-            if full and full.scope == "gateway":  # it is not this sender who may try again
-                log.error("spending_stopped", limit=full.what, until=full.until)
-                raise Hangup(f"421 4.3.2 Quota of the gateway: {full.what}", "quota")
-            if full:
-                return self._refuse(Refusal(_quota(full), "quota"), rcpt.address)
+        services, new = self._shared.services, addressee.new(self._numbers)
+        try:
+            full = await spending.full(services, permit, new, before=len(self._numbers))
+        except StoreError:
+            self._shared.queue_failed()
+            return self._refuse(Refusal(replies.QUEUE_DOWN, "degraded"), rcpt.address)
+        if full and full.scope == "gateway" and full.until and not self._addressees:
+            # it is not this sender who may retry; but whoever is accepted goes, or the same mail
+            # would come again and again and never fit
+            raise Hangup(f"421 4.3.2 Quota of the gateway: {full.what}", "quota")
+        if full:
+            return self._refuse(Refusal(spending.reply(full), "quota"), rcpt.address)
         return self._take(addressee)
 
     def _refuse(self, refusal: Refusal, recipient: str = "") -> str:
@@ -188,11 +188,3 @@ class Transaction:
         if self._refused > MOST_REFUSED:
             raise Hangup(replies.TOO_MANY_ERRORS, "junk")
         return reply
-
-
-def _quota(full: Full) -> str:
-    """In the zone of this machine; without a time when there will never be room."""
-    if not full.until:
-        return f"550 5.7.1 Quota: {full.what}"
-    when = datetime.fromtimestamp(full.until, UTC).astimezone().strftime("%H:%M")
-    return f"451 4.7.1 Quota, retry after {when}: {full.what}"
