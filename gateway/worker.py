@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 from gateway.errors import Cause, PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
 from gateway.store import HELD, Change, Store, StoreError, Where
+from gateway.wishes import wishes_of
 
 log = structlog.get_logger()
 
@@ -117,7 +118,8 @@ def _after(error: Exception, faxes: list[Fax], room: Room, clock: Clock) -> Sequ
 
 def after_error(error: Exception, fax: Fax, room: Room, now: float) -> Fax:
     """The whole error policy: what becomes of a fax whose room raised."""
-    old = now - fax.since > room.life and tried(room, fax.attempts) >= min(room.life / 2, LEAST)
+    began = max(fax.since, wishes_of(fax.wishes).at)  # what is wanted later is not late before
+    old = now - began > room.life and tried(room, fax.attempts) >= min(room.life / 2, LEAST)
     over = old if isinstance(error, _PASSING) else fax.attempts >= BUG_TRIES
     fails = room.give_up == "fail"
     match error:

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "provider": {"model", "errors"},
     "mail": {"model", "errors", "numbers", "wishes", "options"},
     "document": {"model", "errors", "mail"},
-    "worker": {"store", "model", "errors"},
+    "worker": {"store", "model", "errors", "wishes"},
     "janitor": {"store", "spool", "model"},
     "alarm": {"errors", "model", "mail", "spool"},
     "web": {"doors", "model", "errors"},

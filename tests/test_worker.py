@@ -10,6 +10,7 @@ import pytest
 from gateway.errors import Cause, PermanentError, TransientError, UncertainError
 from gateway.model import Fax, State
 from gateway.store import HELD, Store, StoreError
+from gateway.wishes import Wishes
 from gateway.worker import BUG_TRIES, SLICE, Room, after_error, one, staff, step
 from tests.conftest import Clock
 from tests.make import outbound
@@ -71,6 +72,13 @@ def test_policy(error: Exception, age: float, attempts: int, give_up: str, outco
         assert (after.state, after.held) == (State.PREPARED, "")
         assert after.due_at > NOW
         assert after.attempts == attempts
+
+
+@pytest.mark.parametrize(("late", "state"), [(YOUNG, State.PREPARED), (OLD, State.FAILED)])
+def test_what_is_wanted_later_is_not_late_before(late: float, state: State) -> None:
+    wishes = Wishes(at=NOW - late).text()
+    fax = outbound(State.PREPARED, since=NOW - 7 * 86400, attempts=99, wishes=wishes)
+    assert after_error(TransientError("t"), fax, room(give_up="fail"), NOW).state is state
 
 
 def test_wait_that_was_asked_for_is_kept() -> None:

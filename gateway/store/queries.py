@@ -51,10 +51,11 @@ NOTE = """INSERT INTO history (fax, version, at, state, note)
 
 # A lease that a person's command or a webhook must not break into: only what nobody works on.
 # A clock that was put back must not make faxes wait for the hour that it was before (P12).
-# Not so one that its sender wants sent later.
+# Not so one that its sender wants sent later, in seven days at most.
 CLAMP = """UPDATE fax SET due_at = 0
     WHERE held = '' AND leased = 0 AND due_at > :latest
-        AND wishes NOT LIKE '%"at":%'"""
+        AND NOT (state = 'prepared' AND wishes LIKE '%"at":%'
+            AND due_at <= :latest + 7 * 86400)"""
 
 NUDGE = "UPDATE fax SET due_at = 0 WHERE id = :id AND leased = 0 AND held = '' RETURNING state"
 

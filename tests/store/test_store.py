@@ -18,6 +18,7 @@ from gateway.errors import Cause
 from gateway.model import Fax, State
 from gateway.store import DEATHS, HELD, RESEND_WINDOW, Change, Store, StoreError, queries, units
 from gateway.store.sqlite import SchemaError, Unit, _connect, migrate, open_read_only
+from gateway.wishes import Wishes
 from tests.make import inbound, outbound
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,20 @@ async def test_a_clock_that_was_put_back(store: Store) -> None:
     await store.clamp(NOW + 7200)
     (due,) = await store.claim(State.ACCEPTED, now=NOW, lease=60, most=9)
     assert due.id == waiting.id
+
+
+@pytest.mark.parametrize(
+    ("state", "days", "clamped"),
+    [(State.PREPARED, 3, False), (State.PREPARED, 8, True), (State.SUBMITTED, 3, True)],
+)
+async def test_what_is_wanted_later_is_left_alone(
+    store: Store, state: State, days: int, clamped: bool
+) -> None:
+    """Unless nobody can have wanted that: it came in while the clock was years ahead."""
+    at = NOW + days * 86400
+    await store.add([outbound(state, due_at=at, wishes=Wishes(at=at).text())], now=NOW)
+    await store.clamp(NOW + 7200)
+    assert await store.next_due(state) == (0.0 if clamped else at)
 
 
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
