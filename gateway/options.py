@@ -52,6 +52,7 @@ class OptionError(Exception):
 
 AHEAD = timedelta(days=7)  # the furthest `at`
 LONGEST_REF = 40
+LONGEST_VALUE = 4000  # characters of a field; one that was cut ends in another number
 MOST_NUMBERS = 100  # of one `to`
 
 _WORDS = {
@@ -141,6 +142,9 @@ def from_headers(
         for name, value in header
         if name.lower().startswith(_HEADER) and name.lower() not in _NO_OPTION
     ]
+    for name, value in pairs:
+        if len(value) > LONGEST_VALUE:
+            raise OptionError(name, "too long", Where.HEADER)
     return from_pairs(pairs, now, Where.HEADER, zone)
 
 

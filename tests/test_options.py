@@ -349,6 +349,7 @@ def test_header_fields(fields: list[tuple[str, str]], said: Options) -> None:
         ([("x-fax-to", "(206) 555-1234")], "to: numbers such as"),
         ([("x-fax-ref", "a\r\n b")], "ref: 1 to 40"),
         ([("x-fax-", "x")], "?: not known"),
+        ([("x-fax-to", ",".join(["+493012345678"] * 300))], "to: too long"),
     ],
 )
 def test_bad_header_fields(fields: list[tuple[str, str]], option: str) -> None:

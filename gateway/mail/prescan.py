@@ -7,11 +7,12 @@ stops at its limits, `headers` reads a few fields of the first block.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from gateway.mail import headers, mime
-from gateway.options import without_tail
+from gateway.options import LONGEST_VALUE, without_tail
 
 MOST_HOPS = 50  # Received fields
 OUR_MARK = "x-fax-gateway"  # on every mail that we send
@@ -19,7 +20,6 @@ _COMMENT = re.compile(r"[;(]")
 _MESSAGE_ID = re.compile(r"<[!#-;=?A-~]{1,200}@[!#-;=?A-~]{1,200}>")
 OPTION = "x-fax-"  # what the names of a sender's own wishes begin with
 MOST_OPTIONS = 20
-LONGEST_SUBJECT = 2000  # characters: a cut one would have lost the options at its end
 _RECEIPT = "disposition-notification-to"  # RFC 8098 §2.1
 _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}"
 _ONE_MAILBOX = re.compile(
@@ -50,14 +50,13 @@ def scan(data: mime.Data, spans: mime.Spans = ()) -> Scan:
     """The facts of a whole message, given as bytes or as a memory map."""
     found, too_complex = mime.survey(data, spans)
     message_id = _MESSAGE_ID.search(headers.first(found, "message-id"))
-    options = _options(found)
+    options, subject = _options(found), headers.first(found, "subject")
     return Scan(
         auto=_auto(found),
         loop=_loop(found),
         partial=headers.kind(headers.first(found, "content-type")) == "message/partial",
-        complex=too_complex
-        or ("it has too many X-Fax fields" if len(options) > MOST_OPTIONS else ""),
-        subject=headers.clean(headers.words(headers.first(found, "subject")), LONGEST_SUBJECT),
+        complex=too_complex or _excess(subject, options),
+        subject=headers.clean(headers.words(subject), headers.LONGEST_VALUE),
         message_id=message_id[0] if message_id else "",
         mdn=_mdn(found),
         options=options[:MOST_OPTIONS],
@@ -88,9 +87,16 @@ def _options(found: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """One more than there may be shows that there are too many: none is passed over in silence."""
     ours = (one for one in found if one[0].startswith(OPTION) and one[0] != OUR_MARK)
     return tuple(
-        (name, headers.clean(headers.words(value)[:1000], 400))
+        (name, headers.clean(headers.words(value), LONGEST_VALUE + 1))
         for name, value in islice(ours, MOST_OPTIONS + 1)
     )
+
+
+def _excess(subject: str, options: Sequence[tuple[str, str]]) -> str:
+    """What was cut has lost what its sender asks for."""
+    if len(subject) >= headers.LONGEST_VALUE:
+        return "its Subject is too long"
+    return "it has too many X-Fax fields" if len(options) > MOST_OPTIONS else ""
 
 
 def _loop(found: list[tuple[str, str]]) -> str:

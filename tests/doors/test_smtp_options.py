@@ -163,6 +163,18 @@ async def test_numbers_in_the_subject(
     assert {fax.recipient for fax in faxes} == {"fax@fax.local"}
 
 
+async def test_no_number_of_a_long_list_is_cut(store: Store, spool: Spool) -> None:
+    """In many countries a shorter number is one, too: somebody else's."""
+    numbers = [f"+49-30-12-34-56-{n:02}" for n in range(40)]
+    rules = Rules.model_validate({"sender": [{"domain": ["example.com"], "countries": ["DE"]}]})
+    async with door(store, spool, rules=rules, max_recipients=40) as connect:
+        client = await connect()
+        body = mail("x", f"X-Fax-To: {', '.join(numbers)}")
+        assert (await client.mail(body, "fax@fax.local")).startswith("250 2.0.0 accepted as ")
+    faxes = await store.latest(99)
+    assert {fax.number for fax in faxes} == {number.replace("-", "") for number in numbers}
+
+
 MANY = ",".join(f"1415555{n:04}" for n in range(21))
 
 

@@ -164,7 +164,8 @@ def test_who_wants_a_receipt(head: str, mdn: str) -> None:
         ("X-Fax-Ref: 1\nX-Fax-Ref: 2", (("x-fax-ref", "1"), ("x-fax-ref", "2"))),
         ("X-Fax-Ref:", (("x-fax-ref", ""),)),
         ("X-Fax-: x", (("x-fax-", "x"),)),  # unknown options are the reader's to refuse
-        ("X-Fax-Ref: " + "x" * 999, (("x-fax-ref", "x" * 400),)),
+        ("X-Fax-Ref: " + "x" * 999, (("x-fax-ref", "x" * 999),)),
+        ("X-Fax-To: " + "x" * 7000, (("x-fax-to", "x" * 4001),)),  # and is refused as too long
         ("X-Fax: 1\nX-Faxe-Ref: 2", ()),
         ("X-Fax-Gateway: 1", ()),
         ("X-Fax-A: 1\n" * MOST_OPTIONS, (("x-fax-a", "1"),) * MOST_OPTIONS),
@@ -180,6 +181,15 @@ def test_an_option_too_many_is_not_passed_over_in_silence() -> None:
     facts = of("X-Fax-A: 1\n" * (MOST_OPTIONS + 1))
     assert facts.complex == "it has too many X-Fax fields"
     assert len(facts.options) == MOST_OPTIONS
+
+
+def test_the_tail_of_a_long_subject_is_there_or_the_mail_is_refused() -> None:
+    tail = " [fax at=18:00]"
+    facts = of("Subject: " + "x" * 7000 + tail)
+    assert facts.subject.endswith(tail)
+    assert facts.title == "x" * 200
+    assert not facts.complex
+    assert of("Subject: " + "x" * 8000 + tail).complex == "its Subject is too long"
 
 
 # hostile mails, by the work they make
