@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, suppress
 
 import structlog
 
-from gateway import build, systemd
+from gateway import build, numbers, systemd
 from gateway.build import StartError, doors
 from gateway.config import Config
 from gateway.doors.poll import Poll
@@ -43,6 +43,7 @@ class Gateway:
     """The daemon: everyone it is made of, from start to stop."""
 
     def __init__(self, config: Config) -> None:
+        numbers.load_all()
         self.config = config
         self.stop = asyncio.Event()
         self.parts = build.parts(config)

@@ -56,6 +56,17 @@ Refusal.NO_NUMBER = Refusal("550 5.1.1 Not a valid fax number", "no_number")
 Refusal.TOLL_DENIED = Refusal("550 5.7.1 Destination not permitted", "toll_denied")
 Refusal.RELAY_TRY = Refusal("554 5.7.1 Relay access denied", "relay_try")
 
+
+def load_all() -> None:
+    """All that is known of numbers, now: later it is read from files, number by number.
+
+    When a file cannot be opened then, phonenumbers keeps its lock and the next look-up never ends.
+    """
+    PhoneMetadata.load_all()
+    for region in list(PhoneMetadata._short_region_available):  # noqa: SLF001 - load_all leaves them out
+        PhoneMetadata.short_metadata_for_region(region)
+
+
 LONGEST_WRITTEN = 64  # characters; a number has 15 digits and a few separators
 _WRITTEN = re.compile(r"\+?[0-9](?:[-.]?[0-9])*")  # 1-206-555-1234, +1.206.555.1234
 

@@ -890,7 +890,7 @@ async def test_nothing_said_forges_a_line(store: Store, spool: Spool) -> None:
                     line = b"".join(chaos.choices(words, k=chaos.randint(1, 8)))
                     heard.append(await client.say(line + b"\r\n"))
                 client.writer.transport.abort()
-    assert len(logs) > 200
+    assert len(logs) >= 100  # no more are written of one address in a minute
     assert all(line.isascii() and line.isprintable() for line in "\n".join(heard).split("\n"))
     for one in logs:
         assert all(str(value).isprintable() for value in one.values()), one

@@ -388,14 +388,14 @@ async def test_who_looks_for_numbers_is_sent_away(store: Store, spool: Spool) ->
 
 
 async def test_a_flood_of_commands_takes_turns(store: Store, spool: Spool) -> None:
-    """Whoever asks in between is answered long before the last of 1,500 pipelined commands."""
+    """Whoever asks in between is answered long before the last of 1,000 pipelined commands."""
     async with door(store, spool) as connect:
         flood, other = await connect.ready(FROM), await connect.ready()
-        flood.send(f"{TO}\r\n".encode() * 1500)
+        flood.send(f"{TO}\r\n".encode() * 1000)
         assert await other.say("NOOP") == "250 2.0.0 Ok"
         answered = flood.reader._buffer.count(b"\n")  # type: ignore[attr-defined]
-        assert answered < 1500
-        assert {await flood.reply() for _ in range(1500)} == {OK}
+        assert answered < 1000
+        assert {await flood.reply() for _ in range(1000)} == {OK}
 
 
 @pytest.mark.parametrize(
@@ -580,3 +580,24 @@ async def test_ipv6(store: Store, spool: Spool) -> None:
             assert (await client.mail(TEXT)).startswith("250 2.0.0 accepted as ")
     except OSError as error:
         pytest.skip(f"no IPv6 on this machine: {error}")
+
+
+async def test_a_line_that_never_ends_is_ended(store: Store, spool: Spool) -> None:
+    """Thrown away as it comes, but not for ever."""
+    async with door(store, spool) as connect:
+        client = await connect.ready()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(40):
+                await client.push(b"x" * 4096)
+        assert await client.reply() in ("500 5.5.2 Command too long", "")
+        assert await client.is_over()
+
+
+async def test_one_recipient_again_and_again(store: Store, spool: Spool) -> None:
+    async with door(store, spool) as connect:
+        client = await connect.ready(FROM)
+        client.send(f"{TO}\r\n".encode() * 1200)
+        said = [await client.reply() for _ in range(1001)]
+        assert said[:1000] == [OK] * 1000
+        assert said[1000] == "421 4.7.0 Too many commands"
+        assert await client.is_over()

@@ -39,7 +39,7 @@ def dialogue(home: House, *commands: str, body: bytes = b"") -> str:
 @pytest.mark.parametrize(
     ("commands", "reply"),
     [
-        (("MAIL FROM:<>",), "550 5.7.1 Automatic mail is not faxed"),
+        (("MAIL FROM:<>", f"RCPT TO:<{GOOD}>"), "550 5.7.1 Automatic mail is not faxed"),
         (
             (f"MAIL FROM:<{GOOD}>",),
             "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox",

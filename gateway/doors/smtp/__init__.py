@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from contextlib import suppress
+from itertools import chain
 
 from gateway.doors.smtp.session import SmtpSession
 from gateway.doors.smtp.settings import Kind, Listener, SmtpSettings
@@ -17,7 +20,8 @@ from gateway.doors.smtp.shared import Services, Shared
 
 __all__ = ["Kind", "Listener", "Services", "SmtpDoor", "SmtpSettings"]
 
-_BACKLOG = 1024
+_BACKLOG = 4096  # a shorter one makes clients of a flood try again after a second
+_AT_ONCE = 4  # connections taken in one turn of the loop
 
 
 class SmtpDoor:
@@ -26,7 +30,7 @@ class SmtpDoor:
     def __init__(self, settings: SmtpSettings, services: Services) -> None:
         self._settings = settings
         self.services = services
-        self._servers: dict[Kind, asyncio.Server] = {}
+        self._servers: dict[Kind, list[asyncio.Server]] = {}
 
     async def start(self) -> None:
         """Raises OSError with the address that cannot be listened on."""
@@ -37,23 +41,30 @@ class SmtpDoor:
             self._servers[listener.kind] = await self._listen(listener)
         self._sweeper = self._shared.loop.create_task(self._sweep(), name="smtp-deadlines")
 
-    async def _listen(self, listener: Listener) -> asyncio.Server:
+    async def _listen(self, listener: Listener) -> list[asyncio.Server]:
+        """One socket, many times: uvloop takes one connection of each a turn of the loop (T18)."""
+
         def session() -> SmtpSession:
             return SmtpSession(self._shared, listener.kind)
 
         create = self._shared.loop.create_server
         if listener.socket:
-            return await create(session, sock=listener.socket, backlog=_BACKLOG)
-        try:
-            return await create(session, listener.host, listener.port, backlog=_BACKLOG)
-        except OSError as error:
-            where = f"{listener.host}:{listener.port}"
-            raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
+            first = await create(session, sock=listener.socket, backlog=_BACKLOG)
+        else:
+            try:
+                first = await create(session, listener.host, listener.port, backlog=_BACKLOG)
+            except OSError as error:
+                where = f"{listener.host}:{listener.port}"
+                raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
+        again = [os.dup(one.fileno()) for one in first.sockets for _ in range(_AT_ONCE - 1)]
+        sockets = [socket.socket(fileno=descriptor) for descriptor in again]
+        return [first, *[await create(session, sock=one, backlog=_BACKLOG) for one in sockets]]
 
     @property
     def addresses(self) -> dict[Kind, tuple[str, int]]:
         """Where each listens, with the port that was really given."""
-        return {kind: server.sockets[0].getsockname()[:2] for kind, server in self._servers.items()}
+        first = {kind: servers[0].sockets[0] for kind, servers in self._servers.items()}
+        return {kind: one.getsockname()[:2] for kind, one in first.items()}
 
     async def stop(self, grace: float = 25.0) -> None:
         """Nobody new; idle clients are told, mails under way may end; then connections are cut.
@@ -62,7 +73,7 @@ class SmtpDoor:
         """
         shared = self._shared
         shared.stopping = True
-        for server in self._servers.values():
+        for server in chain.from_iterable(self._servers.values()):
             server.close()
         for session in list(shared.connections):
             session.dismiss()

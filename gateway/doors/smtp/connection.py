@@ -224,7 +224,7 @@ class Connection(SMTP):
                 self._fail(error)
         else:
             self._resting = True
-            self.loop.call_soon(self._rested)
+            self.shared.rest(self)
         self._flush()
 
     def _wait(self) -> None:
@@ -232,10 +232,12 @@ class Connection(SMTP):
         if self._half:
             self._flush()
             self.wire.close()
+        elif self._lines.thrown > _MOST_UNREAD:
+            self.drop(replies.TOO_LONG, "syntax")
         else:
             self.wire.resume_reading()
 
-    def _rested(self) -> None:
+    def rested(self) -> None:
         self._resting = False
         self._work()
 

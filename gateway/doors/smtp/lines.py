@@ -15,6 +15,7 @@ class Lines:
         self._longest = longest
         self._unread, self._at = b"", 0
         self._overlong = False
+        self.thrown = 0  # bytes of a line that is too long and goes on
 
     def __len__(self) -> int:
         return len(self._unread) - self._at
@@ -28,13 +29,13 @@ class Lines:
         if not end:
             self._overlong = self._overlong or len(self) > self._longest
             if self._overlong:
-                self.take()
+                self.thrown += len(self.take())
             return None
         line, self._at = self._unread[self._at : end], end
         if end == len(self._unread):
             self._unread, self._at = b"", 0
         if self._overlong or len(line) > self._longest:
-            self._overlong = False
+            self._overlong, self.thrown = False, 0
             return TOO_LONG
         return line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from gateway.doors.refusals import Refusals
+from gateway.doors.refusals import Refusals, masked_address
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.guests import GuestLimits, Guests
 from gateway.doors.smtp.part import Part, Writers
@@ -67,6 +68,8 @@ class Shared:
         self.nobody = asyncio.Event()  # is here any more
         self.stopping = False
         self.commits: set[asyncio.Task[str]] = set()
+        self._resting: deque[Connection] = deque()
+        self._waking = False
         self._networks: dict[tuple[str, Networks], bool] = {}
         self._free = 0
         self._look_at = 0.0
@@ -77,6 +80,19 @@ class Shared:
         """How long a client may be silent."""
         stressed = self.guests.stressed
         return min(self.settings.idle, STRESSED_IDLE) if stressed else self.settings.idle
+
+    def rest(self, connection: Connection) -> None:
+        """It sent many commands at once: one such a turn of the loop goes on, whoever they are."""
+        self._resting.append(connection)
+        if not self._waking:
+            self._waking = True
+            self.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._resting.popleft().rested()
+        self._waking = bool(self._resting)
+        if self._waking:
+            self.loop.call_soon(self._wake)
 
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -96,11 +112,12 @@ class Shared:
         because: str = "", sender: str = "", recipient: str = "",
     ) -> None:  # fmt: skip
         """Every no is told twice: in the log, and as a row that support can search."""
-        facts = {"sender": sender, "because": because}
-        log.info(
-            "mail_refused", door=door, peer=peer, reply=reply,
-            **{name: value for name, value in facts.items() if value},
-        )  # fmt: skip
+        facts = {"sender": sender, "because": because, "recipient": masked_address(recipient)}
+        if self.guests.worth_a_line(peer, self.loop.time()):
+            log.info(
+                "mail_refused", door=door, peer=peer, reply=reply,
+                **{name: value for name, value in facts.items() if value},
+            )  # fmt: skip
         self.services.refusals.note(
             door, peer, reply, because=because, sender=sender, recipient=recipient
         )

@@ -28,7 +28,8 @@ async def take(body: Body, draft: Draft, shared: Shared) -> str:
     try:
         await body.taken
     except asyncio.CancelledError:  # it may think that it sent a mail
-        log.info("mail_refused", because="no end of data", size=part.size, **_who(draft))
+        if shared.guests.worth_a_line(draft.peer, shared.loop.time()):
+            log.info("mail_refused", because="no end of data", size=part.size, **_who(draft))
         raise
     reply, because = verdict(part, draft)
     reply = reply or shared.trouble()

@@ -20,6 +20,7 @@ from gateway.store import StoreError
 if TYPE_CHECKING:
     from gateway.doors.smtp.session import SmtpSession
 
+_MOST_ASKED = 1000  # RCPTs of one mail, the same number again and again
 _WORDS = {  # that name a refusal at MAIL which is not about who sends
     replies.TOO_BIG: "too_big",
     replies.FAX_SENDER: "fax_sender",
@@ -39,7 +40,7 @@ class Transaction:
         self._addressees: list[Addressee] = []
         self._numbers: set[E164] = set()
         self._postmaster = False
-        self._refused = 0
+        self._refused = self._asked = 0
         self._turned_away = False  # at MAIL
         self._sender = ""  # as the client gave it
 
@@ -67,6 +68,9 @@ class Transaction:
             raise Refused(replies.MAIL_FIRST)
         if not (argument.isascii() or self._mail.utf8):
             raise Refused(replies.BAD_LINE)
+        self._asked += 1
+        if self._asked > _MOST_ASKED:
+            raise Hangup(replies.TOO_MANY_COMMANDS, "junk")
         rcpt = grammar.rcpt(argument, tolerant=self._session.tolerant)
         aliases = self._permit.aliases if self._permit else {}
         found = address.destination(rcpt.address, self._shared.settings.domains, aliases)
