@@ -132,7 +132,7 @@ class Clerk:
 
     def _may_answer(self, sender: str) -> bool:
         """A clock that was put back must not make the silence longer."""
-        answers = self._answers.get(sender, ())
+        answers = self._answers.get(sender) or deque()
         return len(answers) < MOST_ANSWERS or not 0 <= self.clock() - answers[0] < HOUR
 
     def _answered(self, sender: str) -> None:
