@@ -47,22 +47,31 @@ class Committer(Generic[Work, Result]):
             queue.SimpleQueue()
         )
         self._closed = False
+        self._ended = False
         self._lock = threading.Lock()  # who commits just now: our thread, or one before us
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     async def __call__(self, work: Work) -> Result:
         if self._closed:  # nobody would ever answer
-            raise RuntimeError(f"the {self._thread.name} is closed")
+            raise self._is_closed()
         done: asyncio.Future[Result] = self.loop.create_future()
         self._queue.put((work, done))
         return await done
 
     async def close(self) -> None:
-        """Finish what was handed in, then end the thread."""
+        """Finish what was handed in, then end the thread. What comes in by `now` is refused."""
         self._closed = True
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._thread.join()
+        with self._lock:  # what is committed into may be closed when we return
+            self._ended = True
+
+    def _is_closed(self) -> RuntimeError:
+        return RuntimeError(f"the {self._thread.name} is closed")
 
     def _run(self) -> None:
         while batch := self._batch():
@@ -72,6 +81,8 @@ class Committer(Generic[Work, Result]):
     def now(self, works: list[Work]) -> Sequence[Any]:
         """Commit in the thread of the caller, which may be another committer's."""
         with self._lock:
+            if self._ended:
+                return [self._is_closed()] * len(works)
             try:
                 return self._commit(works)
             except BaseException as error:  # noqa: BLE001 - the waiters raise it

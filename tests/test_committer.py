@@ -158,3 +158,28 @@ async def test_two_threads_never_commit_at_once() -> None:
     assert most == 1
     await spool.close()
     await store.close()
+
+
+async def test_closing_waits_for_another_thread_and_then_refuses_it() -> None:
+    """At the end the spool may still be at it: nobody writes to a database that is closed."""
+    began, gate = threading.Event(), threading.Event()
+
+    def rows(batch: list[int]) -> list[int]:
+        began.set()
+        gate.wait(10)
+        return batch
+
+    store: Committer[int, int] = Committer("store", rows)
+    spool: Committer[int, int] = Committer("spool", lambda batch: [Next(store, n) for n in batch])
+    at_work = asyncio.create_task(spool(1))
+    assert await asyncio.to_thread(began.wait, 10)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    await asyncio.to_thread(store._thread.join, 10)
+    assert not closing.done()
+    gate.set()
+    await closing
+    assert await at_work == 1
+    with pytest.raises(RuntimeError, match="store is closed"):
+        await spool(2)
+    await spool.close()
