@@ -68,6 +68,7 @@ class Spool:
         self.root = root.absolute()  # the child works in another directory
         self.incoming = self.root / "incoming"  # parts being written; emptied at every start
         self.broken = asyncio.Event()  # set by a failed fsync: the process must end
+        self._fails = False  # the same for the spool's thread
         self._kept = self.root / "spool"
         self._lock = -1
 
@@ -137,6 +138,8 @@ class Spool:
         sync_directory(self.root)
 
     def _commit(self, batch: list[_Keep]) -> list[BaseException | Next | None]:
+        if self._fails:  # and until it has ended, nobody is told yes
+            raise FsyncError(errno.EIO, "the disk failed an fsync before")
         outcomes: list[BaseException | Next | None] = []
         for keep in batch:
             try:
@@ -154,6 +157,7 @@ class Spool:
         return outcomes
 
     def _break(self) -> None:
+        self._fails = True
         self._committer.loop.call_soon_threadsafe(self.broken.set)
 
 
