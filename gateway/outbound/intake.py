@@ -13,7 +13,7 @@ from gateway.errors import Cause
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
 from gateway.spool import Kind, Name, Spool, Unfinished
-from gateway.store import Added, Store
+from gateway.store import Added, Store, StoreError
 from gateway.wishes import NONE, Wishes
 
 
@@ -81,11 +81,14 @@ class Intake:
             faxes.extend(self._fax(told, to, message, now) for to in recipients)
             return [(fax.id, Kind.MESSAGE) for fax in faxes]
 
-        # Should the rows fail, the files stay: a commit that failed may be found done after a
-        # crash. If it was not, the janitor sweeps them.
-        added: list[Added] = await self._spool.keep(
-            message, names, then=lambda: self._store.adding(faxes, now=now)
-        )
+        try:
+            added: list[Added] = await self._spool.keep(
+                message, names, then=lambda: self._store.adding(faxes, now=now)
+            )
+        except StoreError as error:
+            if not error.in_doubt:  # else they stay; if nothing was done, the janitor sweeps them
+                await self._drop(fax.id for fax in faxes)
+            raise
         self._store.added(faxes)
         taken = {answer.fax for answer in added if not answer.duplicate}
         await self._drop(fax.id for fax in faxes if fax.id not in taken)

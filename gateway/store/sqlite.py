@@ -30,7 +30,14 @@ _BUSY = 5.0  # s; our own readers never block the writer, a person's sqlite3 she
 
 
 class StoreError(Exception):
-    """The database did not take it: disk full, busy, damaged. Nothing was changed."""
+    """The database did not take it: disk full, busy, damaged. Nothing was changed.
+
+    In doubt, the commit itself failed: after a crash it may be found done all the same.
+    """
+
+    def __init__(self, why: str, *, in_doubt: bool = False) -> None:
+        super().__init__(why)
+        self.in_doubt = in_doubt
 
 
 class SchemaError(Exception):
@@ -74,15 +81,17 @@ class Sqlite:
             raise StoreError(str(error)) from error
 
     def _commit(self, batch: list[Unit[Any]]) -> list[Any]:
+        commits = False
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._alone(unit) for unit in batch]
+            commits = True
             self._writer.execute("COMMIT")
         except BaseException as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError):
-                raise StoreError(str(error)) from error
+                raise StoreError(str(error), in_doubt=commits) from error
             raise
         return outcomes
 

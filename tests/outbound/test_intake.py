@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import resource
+import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from gateway.model import Direction, State
 from gateway.numbers import E164
 from gateway.outbound.intake import Envelope, Intake, Recipient, natural_key
 from gateway.spool import FsyncError, Kind, Spool
-from gateway.store import Store
+from gateway.store import Store, StoreError
 from tests.conftest import Clock
 from tests.make import LINE
 
@@ -164,3 +167,37 @@ async def test_other_recipients_of_the_mail_do_not_count() -> None:
     with_login = replace(ENVELOPE, login="ann")
     roaming = replace(with_login, peer="198.51.100.1")
     assert natural_key(with_login, ONE, "d") == natural_key(roaming, ONE, "d")
+
+
+async def test_a_locked_queue_leaves_no_files(
+    intake: Intake, store: Store, spool: Spool, tmp_path: Path
+) -> None:
+    """Its sender tries again and again: the disk must not fill up meanwhile."""
+    store._db._writer.execute("PRAGMA busy_timeout = 0")
+    with contextlib.closing(sqlite3.connect(tmp_path / "gateway.db")) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            await intake.accept(ENVELOPE, mail(spool))
+    assert spool.kept() == []
+    added = await intake.accept(ENVELOPE, mail(spool))
+    assert [one.duplicate for one in added] == [False, False]
+    assert len(spool.kept()) == 2
+
+
+async def test_a_commit_that_fails_leaves_the_files(
+    intake: Intake, store: Store, spool: Spool, tmp_path: Path
+) -> None:
+    """After a crash it may be found done: the rows must not miss their files then."""
+    written = (tmp_path / "gateway.db-wal").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, limits[1]))
+    try:
+        with pytest.raises(StoreError) as caught:
+            await intake.accept(ENVELOPE, mail(spool))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.in_doubt
+    assert len(spool.kept()) == 2
+    assert await store.latest(9) == []
+    await intake.accept(ENVELOPE, mail(spool))
+    assert len(await store.latest(9)) == 2
