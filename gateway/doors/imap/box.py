@@ -88,8 +88,7 @@ class ImapDoor:
                 self._works()
                 if stop.is_set() or connection.news.is_set():
                     continue
-                most = self.settings.again if desk.waits else self.settings.idle
-                await connection.wait(stop, most)
+                await connection.wait(stop, min(self.settings.idle, desk.rest))
                 if not stop.is_set():
                     await connection.probe()
             await connection.close()

@@ -8,6 +8,7 @@ content, so it makes no second fax.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Sequence
 
 import structlog
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 BATCH = 50  # mails between two moves
 MOST_TRIES = 3
+SLOWER = 6.0  # times as long is each wait between them as the one before
 POISON = "554 5.6.0 The gateway tried three times to read this mail and could not"
 
 
@@ -36,15 +38,15 @@ class Desk:
             Outcome.REJECTED: settings.rejected,
         }
         self._validity = 0
-        self._tries: dict[int, int] = {}  # of mails that were begun and are not decided
         self._decided: dict[int, Outcome] = {}  # and not moved yet
-        self._skipped: set[int] = set()  # until the next start
+        self._tries: dict[int, int] = {}  # of mails that were begun and are not decided
+        self._rests: dict[int, float] = {}  # and when they are tried again
         self._unmoved = False
 
     @property
-    def waits(self) -> bool:
-        """Is there a mail that should be tried again soon?"""
-        return bool(self._tries)
+    def rest(self) -> float:
+        """Seconds until a mail that made trouble is tried again."""
+        return max(min(self._rests.values(), default=math.inf) - _now(), 0.0)
 
     async def clear(self, connection: Connection, stop: asyncio.Event) -> None:
         """Work off what is in the box now. Raises MailboxError, StoreError, OSError."""
@@ -58,7 +60,8 @@ class Desk:
             if in_queue:  # by a crash, or somebody has put them back
                 log.info("mails_known", mails=len(in_queue), folder=self._settings.folder)
         self._keep_only(here)
-        new = set(here) - self._decided.keys() - self._skipped
+        resting = {uid for uid, until in self._rests.items() if until > _now()}
+        new = set(here) - self._decided.keys() - resting
         await self._file(connection)
         await self._work_off(connection, new, stop)
 
@@ -83,7 +86,7 @@ class Desk:
             if uid in sizes:
                 await self._one(connection, uid, sizes[uid])
             else:  # somebody has removed it
-                self._tries.pop(uid, None)
+                self._done_with(uid)
 
     async def _one(self, connection: Connection, uid: int, size: int) -> None:
         """One mail. Only what says nothing of this mail is raised."""
@@ -96,16 +99,26 @@ class Desk:
         except Exception as error:
             log.warning("mail_not_taken", uid=uid, tries=tries, error=str(error) or repr(error),
                         exc_info=None if isinstance(error, MailboxError) else error)  # fmt: skip
-            if tries > MOST_TRIES:
-                log.error("mail_skipped", uid=uid, folder=self._settings.folder)  # noqa: TRY400
-                self._skipped.add(uid)
-                del self._tries[uid]
+            self._put_off(uid, tries)
             if isinstance(error, MailboxError) and not isinstance(error, RefusedError):
                 raise
             return
-        del self._tries[uid]
+        self._done_with(uid)
         if outcome:
             self._decided[uid] = outcome
+
+    def _put_off(self, uid: int, tries: int) -> None:
+        """A server may be ill for minutes: no mail is to blame, and none is given up for good."""
+        rest = self._settings.again * SLOWER ** (tries - 1)
+        if tries > MOST_TRIES:
+            log.error("mail_skipped", uid=uid, folder=self._settings.folder)
+            rest = self._settings.anew
+            del self._tries[uid]
+        self._rests[uid] = _now() + rest
+
+    def _done_with(self, uid: int) -> None:
+        self._tries.pop(uid, None)
+        self._rests.pop(uid, None)
 
     async def _outcome(
         self, connection: Connection, uid: int, size: int, tries: int
@@ -149,12 +162,15 @@ class Desk:
             log.warning("mailbox_renumbered", folder=self._settings.folder)
         self._validity = validity
         self._tries.clear()
+        self._rests.clear()
         self._decided.clear()
-        self._skipped.clear()
 
     def _keep_only(self, here: Sequence[int]) -> None:
         """Somebody may have removed or moved some."""
-        for known in (self._tries, self._decided):
+        for known in (self._tries, self._rests, self._decided):
             for uid in known.keys() - set(here):
                 del known[uid]
-        self._skipped &= set(here)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -24,7 +24,8 @@ class ImapSettings:
     max_recipients: int = 20
     poll: float = 60.0  # between looks where the server has no IDLE
     idle: float = 540.0  # until IDLE is asked anew: a hang must not last ten minutes
-    again: float = 10.0  # until a mail that failed is tried again
+    again: float = 10.0  # until a mail that could not be read is tried again
+    anew: float = 3600.0  # the same for one of which not even the headers could be read
     patience: float = 30.0  # for an answer; a mail being fetched must bring 1 kB/s
     farewell: float = 10.0  # for the mail in hand when the gateway stops
     first_wait: float = 1.0  # before connecting again; doubled each time

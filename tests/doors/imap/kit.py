@@ -24,7 +24,7 @@ BOX = "fax@example.com"
 TO = "14155550100@fax.local"
 PROOF = f"Authentication-Results: {SERVER}; dmarc=pass header.from=example.com\n"
 QUICK: dict[str, Any] = {
-    "patience": 5.0, "first_wait": 0.01, "longest_wait": 0.1, "again": 0.02, "poll": 0.05,
+    "patience": 5.0, "first_wait": 0.01, "longest_wait": 0.1, "again": 0.005, "poll": 0.05,
     "settled": 0.0, "farewell": 0.2,
 }  # fmt: skip
 _IDS = itertools.count(1)

@@ -323,7 +323,7 @@ async def test_a_mail_that_cannot_be_read(
 async def test_a_mail_whose_headers_cannot_be_read_either(
     server: Server, house: House, door: Door, fault: str
 ) -> None:
-    """It stays where it is, is told, and nobody tries it again before the next start."""
+    """It stays where it is, is told, and is left alone for an hour."""
     server.faults.append(("UID FETCH 1 .*BODY", fault, 1000))
     server.put(mail(), mail())
     with capture_logs() as logs:
@@ -333,6 +333,21 @@ async def test_a_mail_whose_headers_cannot_be_read_either(
             server.put(mail())
             await until(lambda: server.count() == {"INBOX": 1, "Done": 2})
     assert server.times("UID FETCH 1 .*BODY") == 4
+
+
+@pytest.mark.parametrize("fault", ["drop", "no"])
+async def test_a_server_that_is_ill_for_long_loses_no_mail(
+    server: Server, house: House, door: Door, fault: str
+) -> None:
+    """A store behind it that is away: every fetch fails, and no mail is to blame."""
+    server.faults.append(("UID FETCH .*BODY", fault, 1000))
+    server.put(mail(), mail())
+    with capture_logs() as logs:
+        async with running(door(anew=0.05)):
+            await until(lambda: sum(line["event"] == "mail_skipped" for line in logs) >= 2)
+            server.faults.clear()
+            await until(lambda: server.count() == {"Done": 2})
+    assert await house.numbers() == [FAX, FAX]
 
 
 async def test_a_mail_that_somebody_removes_meanwhile(
