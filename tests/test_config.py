@@ -184,6 +184,26 @@ def test_wrong_alone_and_wrong_together_are_told_at_once() -> None:
     assert not any("nobody would get" in problem for problem in found)
 
 
+@pytest.mark.parametrize(
+    ("admin", "says"),
+    [
+        ("postmaster@fax.local", "comes back to this door"),
+        ("Admin <Admin@FAX.local>", "comes back to this door"),
+        ("ann@14155550100.fax.local", "comes back to this door"),
+        ("admin@notfax.local", ""),
+        ("admin@example.com", ""),
+    ],
+)
+def test_the_admin_reads_mail_elsewhere(admin: str, says: str) -> None:
+    """Else alarms and received faxes are refused as loops, where nobody sees it."""
+    environ = GOOD | {"MAIL_ADMIN": admin}
+    if says:
+        (problem,) = problems(environ)
+        assert says in problem
+    else:
+        load(None, environ)
+
+
 def test_inbound_needs_a_secret_and_somebody_to_get_the_faxes() -> None:
     found = problems(GOOD | {"INBOUND": "both", "WEBHOOK_SECRET": "short"})
     assert len(found) == 2

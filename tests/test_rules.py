@@ -128,6 +128,7 @@ BOB = S + 'login = "bob"\n'
         (S + "network = 7", "sender 1: network: a list is wanted"),
         (S + 'network = "0.0.0.0/0"', "sender 1: network: this is the whole internet"),
         (S + 'network = "::/0"', "sender 1: network: this is the whole internet"),
+        (S + 'network = "::ffff:0:0/96"', "sender 1: network: this is the whole internet"),
         (S + 'login = "a"\ntrust = "from"', 'sender 1: trust = "from" is about addresses'),
         (BOB + 'trust = "all"', "sender 1: trust: allowed is 'from'"),
         (BOB + 'deny = "maybe"', "sender 1: deny: true or false is wanted"),
@@ -202,6 +203,26 @@ def test_who_takes_no_faxes_in_needs_no_routes(tmp_path: Path) -> None:
     path.write_text('[[route]]\nto = "+14155550100"\nmail = "a@b.c"\n')
     with pytest.raises(RulesError, match="the last route must catch"):
         load(path, (), inbound=False)
+
+
+@pytest.mark.parametrize(
+    ("written", "peer", "is_there"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7", True),
+        ("::ffff:192.0.2.0/120", "::ffff:192.0.2.9", True),
+        ("::ffff:192.0.2.0/120", "192.0.3.9", False),
+        ("192.0.2.7", "::ffff:192.0.2.7", True),
+        ("2001:db8::/32", "2001:db8::1", True),
+    ],
+)
+def test_a_client_is_the_same_however_its_network_is_written(
+    tmp_path: Path, written: str, peer: str, is_there: bool
+) -> None:
+    """Else what denies it denies nobody."""
+    path = tmp_path / "rules.toml"
+    path.write_text(f'[[sender]]\nnetwork = "{written}"\ndeny = true\n')
+    (rule,) = load(path, (), inbound=False).sender
+    assert rule.is_at(peer) is is_there
 
 
 def test_numbers_that_must_be_on_the_account(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from email.utils import formataddr
+from email.utils import formataddr, parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -144,6 +144,12 @@ def conflicts(config: Config) -> Iterator[str]:
         yield (
             f"RULES_FILE={config.RULES_FILE} is not there and MAIL_ADMIN is not set: "
             "nobody would get the received faxes"
+        )
+    at = f".{parseaddr(config.MAIL_ADMIN)[1].rpartition('@')[2].lower()}"
+    if any(at.endswith(f".{domain}") for domain in config.FAX_DOMAINS):
+        yield (
+            f"MAIL_ADMIN={config.MAIL_ADMIN} is an address of FAX_DOMAINS: what is mailed there "
+            "comes back to this door; a mailbox that people read is wanted"
         )
     yield from _doors(config)
     relay = urlsplit(config.RELAY_URL)

@@ -28,6 +28,7 @@ _ADDRESS = re.compile(
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.)?{_DOTTED}")
 _NAME = re.compile(r"(?=.{1,64}$)(?=.*[a-z])[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _LOGIN = re.compile(r"[^\x00-\x1f\x7f:]{1,254}")  # what SMTP_USERS_FILE can hold
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _TAKEN = ("fax", "postmaster")  # these addresses have a meaning already
 
 
@@ -92,6 +93,8 @@ def _network(value: object) -> object:
         raise ValueError(f'a network such as "192.0.2.0/24" is wanted ({error})') from None
     if network is None:
         raise ValueError('a network such as "192.0.2.0/24" is wanted')
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):  # clients are IPv4 here
+        network = ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     if network.prefixlen == 0:
         raise ValueError("this is the whole internet: anybody could fax")
     return network
