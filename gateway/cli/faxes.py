@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from gateway.cli.common import (
     verb,
     when,
 )
+from gateway.wishes import wishes_of
 
 FaxId = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
 
@@ -83,6 +85,8 @@ def show(fax_id: FaxId, env_file: EnvFile = None, as_json: AsJson = False) -> No
         print_json(facts(fax) | {"history": events, "attempts": uploads})
         return
     for name, value in facts(fax).items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{wish}={given}" for wish, given in value.items())
         if value not in ("", 0):
             print(f"{name.replace('_', ' '):<12} {value}")
     print()
@@ -100,6 +104,8 @@ def facts(fax: Fax) -> dict[str, Any]:
         "line": fax.line,
         "sender": fax.sender,
         "recipient": fax.recipient,
+        "identity": fax.identity,
+        "wishes": wishes(fax),
         "subject": fax.subject,
         "name": fax.name,
         "pages": fax.pages,
@@ -117,6 +123,12 @@ def facts(fax: Fax) -> dict[str, Any]:
         "due_at": when(fax.due_at),
         "attempts": fax.attempts,
     }
+
+
+def wishes(fax: Fax) -> dict[str, Any]:
+    """What its sender asked for, as far as anything was said."""
+    said = {name: value for name, value in asdict(wishes_of(fax.wishes)).items() if value}
+    return said | ({"at": when(said["at"])} if "at" in said else {})
 
 
 def _state(fax: Fax) -> str:

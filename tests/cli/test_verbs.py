@@ -148,7 +148,7 @@ def ask(home: House, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_list_show_and_a_second_gateway(tmp_path: Path) -> None:
     with house(tmp_path) as home:
-        home.send("+14155510000@fax.local", content=pdf(2))
+        home.send("+14155510000/ref=4711/T33S=12@fax.local", content=pdf(2))
         (fax,) = home.all_closed(1)
         listed = json.loads(ask(home, "list", "--json").stdout)
         assert [(f["id"], f["state"], f["pages"]) for f in listed] == [(fax["id"], "closed", 2)]
@@ -159,7 +159,11 @@ def test_list_show_and_a_second_gateway(tmp_path: Path) -> None:
         states = [event["state"] for event in shown["history"]]
         assert states == ["accepted", "prepared", "submitted", "delivered", "closed"]
         assert shown["attempts"][0]["outcome"] == "accepted"
-        assert "delivered" in ask(home, "show", fax["id"]).stdout
+        assert shown["wishes"] == {"ref": "4711", "subaddress": "12"}
+        assert shown["identity"] == "address:ann@example.com"
+        told = ask(home, "show", fax["id"]).stdout
+        assert "delivered" in told
+        assert "ref=4711, subaddress=12" in told
         assert ask(home, "show", "nothing").returncode == 1
         second = ask(home, "run")
         assert (second.returncode, "another gateway works in" in second.stderr) == (1, True)
