@@ -85,10 +85,10 @@ def show(fax_id: FaxId, env_file: EnvFile = None, as_json: AsJson = False) -> No
         print_json(facts(fax) | {"history": events, "attempts": uploads})
         return
     for name, value in facts(fax).items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{wish}={given}" for wish, given in value.items())
-        if value not in ("", 0):
-            print(f"{name.replace('_', ' '):<12} {value}")
+        is_many = isinstance(value, dict)
+        text = ", ".join(f"{one}={given}" for one, given in value.items()) if is_many else value
+        if text not in ("", 0):
+            print(f"{name.replace('_', ' '):<12} {text}")
     print()
     table(("AT", "STATE", "NOTE"), [(e["at"], e["state"], e["note"]) for e in events])
 
