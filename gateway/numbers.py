@@ -211,7 +211,20 @@ def _is_whole(digits: str, number: PhoneNumber, home: str) -> bool:
     metadata = PhoneMetadata.metadata_for_region(home)
     abroad = (metadata and metadata.international_prefix) or ""
     before = digits.removesuffix(full)
-    return before != digits and re.fullmatch(abroad, before) is not None
+    return re.fullmatch(abroad, before) is not None and not (before != "00" and _is_00(digits))
+
+
+def _is_00(digits: str) -> bool:
+    """Is it a good number behind the usual 00 as well?
+
+    0055 51 961234567 is a Brazilian's for most of the world, and a Peruvian's by carrier 55.
+    """
+    try:
+        number = phonenumbers.parse(f"+{digits[2:]}" if digits.startswith("00") else "")
+    except NumberParseException:
+        return False
+    full = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+    return full == digits[2:] and bool(phonenumbers.is_valid_number(number))
 
 
 def _is_valid(written: str) -> bool:

@@ -132,6 +132,23 @@ def test_a_number_at_home(home: str, written: str, outcome: str) -> None:
     assert DialPlan(home).number(written) == outcome
 
 
+@pytest.mark.parametrize(
+    ("home", "written", "outcome"),
+    [
+        ("BR", "0015493012345678", "+493012345678"),
+        ("BR", "005551961234567", NO_NUMBER),
+        ("SG", "0014930123456", "+4930123456"),  # no number is +1 493 012...
+        ("SG", "0014722123456", NO_NUMBER),
+        ("AU", "00116491234567", "+6491234567"),
+        ("US", "011442079460958", "+442079460958"),
+    ],
+)
+def test_the_way_abroad(home: str, written: str, outcome: str) -> None:
+    """What most of the world reads as another number is not dialled."""
+    countries = {"DE", "PE", "NO", "NZ", "GB", "BR", "US"}
+    assert DialPlan(home, countries).number(written) == outcome
+
+
 @pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
 def test_every_country(region: str) -> None:
     """Its ordinary numbers can be faxed from abroad; its emergency numbers from nowhere."""
