@@ -10,16 +10,23 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from tests.journeys.house import House, house, letter, wait_for
+from tests.doors.imap.dovecot import PASSWORD, PROGRAM, Box, dovecot
+from tests.doors.imap.kit import SERVER, mail
+from tests.journeys.house import ROUTES, House, house, letter, wait_for
 from tests.make import pdf
 
+RULES = f'{ROUTES}[[sender]]\ndomain = "example.com"\n'
 KILLS = int(os.environ.get("FAX_KILLS", "30"))
 SENDERS = 3
+MAILBOX_KILLS = int(os.environ.get("FAX_MAILBOX_KILLS", "5"))
 
 
 class Sender(threading.Thread):
@@ -51,6 +58,18 @@ class Sender(threading.Thread):
             time.sleep(0.15)
 
 
+@contextmanager
+def mailbox() -> Iterator[tuple[Box, dict[str, str]]]:
+    """A mailbox, and the settings of a gateway that empties it."""
+    with TemporaryDirectory(prefix="dovecot-") as run, dovecot(Path(run)) as server:
+        box = server.box()
+        yield box, {
+            "IMAP_URL": f"imaps://{box.user.replace('@', '%40')}@localhost:{server.port}/INBOX",
+            "IMAP_PASSWORD": PASSWORD, "IMAP_AUTHSERV_ID": SERVER,
+            "SSL_CERT_FILE": f"{run}/ca.pem", "FAX_ABSENT_AFTER": "3s",
+        }  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_killed_again_and_again(tmp_path: Path) -> None:
@@ -75,7 +94,27 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         settle(home, {n for s in senders for n in s.acknowledged}, injected)
 
 
-def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(not PROGRAM, reason="install dovecot-imapd")
+def test_killed_while_it_empties_a_mailbox(tmp_path: Path) -> None:
+    """K33 to K36, wherever it strikes: each mail is one fax, and the box ends tidy."""
+    seed = int(os.environ.get("FAX_SEED", str(random.randrange(1 << 30))))
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    numbers = [f"+1415299{count:04}" for count in range(100, 100 + 6 * MAILBOX_KILLS)]
+    with mailbox() as (box, access), house(tmp_path, settings=access, rules=RULES) as home:
+        for start in range(0, len(numbers), 6):
+            for number in numbers[start : start + 6]:
+                box.put(mail(f"{number}@fax.local", Message_ID=f"<{number}@example.com>"))
+            time.sleep(chance.uniform(0.0, 0.3))
+            home.daemon.end(signal.SIGKILL)
+            home.start()
+        wait_for(lambda: box.has(Done=len(numbers)), "the mailbox to be empty")
+        settle(home, set(numbers), set(), kills=MAILBOX_KILLS)
+
+
+def settle(home: House, acknowledged: set[str], injected: set[str], kills: int = KILLS) -> None:
     """Run to quiet, then hold the three ledgers against each other."""
 
     def quiet() -> bool:
@@ -101,14 +140,14 @@ def settle(home: House, acknowledged: set[str], injected: set[str]) -> None:
     mails = home.mails()
     copies = Counter(mail["message_id"] for mail in mails)
     extra = sum(count - 1 for count in copies.values())
-    assert extra <= KILLS, f"{extra} extra copies in {KILLS} kills"
+    assert extra <= kills, f"{extra} extra copies in {kills} kills"
     delivered = {m["message_id"] for m in mails if "office@example.com" in m["recipients"]}
     assert len(delivered) == len(injected), "one mail a received fax"
     told = {m["message_id"] for m in mails if "ann@example.com" in m["recipients"]}
     outbound = [f for f in home.faxes() if f["direction"] == "outbound"]
     assert len(told) == len(outbound), "every sender is told of each fax once"
     print(
-        f"{KILLS} kills, {len(acknowledged)} mails acknowledged, {len(outbound)} faxes, "
+        f"{kills} kills, {len(acknowledged)} mails acknowledged, {len(outbound)} faxes, "
         f"{len(held)} of them held, {len(injected)} received, {extra} extra copies of a mail"
     )
 

@@ -135,6 +135,7 @@ def certificate(run: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Contexts of a server called localhost and of a client that knows its authority."""
     authority = trustme.CA()
     cert = authority.issue_cert("localhost")
+    (run / "ca.pem").write_bytes(authority.cert_pem.bytes())
     (run / "key.pem").write_bytes(cert.private_key_pem.bytes())
     (run / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
