@@ -615,6 +615,23 @@ async def test_ceilings_of_numbers_in_the_subject(
         assert len(spool.kept()) == 2 * len(kept) == len(await store.latest(99)) == 4
 
 
+@pytest.mark.parametrize("to", ["fax@fax.local", "1415555{:04}@fax.local"])
+async def test_a_race_for_the_last_faxes(store: Store, spool: Spool, to: str) -> None:
+    """No more is taken than may be sent: what waits counts against everybody."""
+    rules = Rules.model_validate({"sender": [{"domain": ["example.com"], "faxes_per_hour": 5}]})
+    async with door(store, spool, rules=rules, most_per_address=99) as connect:
+        clients = [
+            await connect.ready(FROM, f"RCPT TO:<{to.format(n)}>", "DATA") for n in range(12)
+        ]
+        for n, client in enumerate(clients):
+            named = f" [fax to=1415555{n:04}]" if to.startswith("fax") else ""
+            client.send(f"Subject: x{named}\r\n\r\nx\r\n.\r\n".encode())
+        said = sorted([(await client.reply())[:9] for client in clients])
+        assert said == 5 * ["250 2.0.0"] + 7 * ["451 4.7.1"]
+        assert len(await store.latest(99)) == 5
+        await until(lambda: not list(spool.incoming.iterdir()))
+
+
 async def test_the_sender_is_no_alias(store: Store, spool: Spool) -> None:
     """A notice to it would come back to this door, refused: nobody would hear of anything."""
     rules = Rules.model_validate({"aliases": {"office": "+14155550100"}})

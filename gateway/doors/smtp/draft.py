@@ -63,11 +63,6 @@ class Draft:
     ret: str
 
     @property
-    def is_uncounted(self) -> bool:
-        """Numbers are still to come, and ceilings bind them."""
-        return bool(self.permit and self.permit.ceilings and self._is_fixed)
-
-    @property
     def _is_fixed(self) -> bool:
         return any(not one.numbers for one in self.addressees)
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -70,6 +71,7 @@ class Shared:
         self.commits: set[asyncio.Task[str]] = set()
         self._resting: deque[Connection] = deque()
         self._waking = False
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._networks: dict[tuple[str, Networks], bool] = {}
         self._free = 0
         self._look_at = 0.0
@@ -133,6 +135,10 @@ class Shared:
             self._look_at = now + _LOOK_EVERY
             self.writers.do(self.look, lambda: None)
         return replies.DISK_FULL if self._free < self._needed else ""
+
+    def turn(self, identity: str) -> asyncio.Lock:
+        """One at a time of those whose faxes count together."""
+        return self._turns.setdefault(identity, asyncio.Lock())
 
     def queue_failed(self) -> None:
         self._queue_down_until = self.loop.time() + _PAUSE

@@ -17,6 +17,7 @@ from gateway.doors.smtp.part import Part, Unwanted
 from gateway.doors.smtp.shared import Services, Shared
 from gateway.errors import PermanentError, TransientError
 from gateway.numbers import masked
+from gateway.outbound.permit import Permit
 from gateway.store import StoreError
 
 log = structlog.get_logger()
@@ -83,11 +84,29 @@ def reply_to(error: Exception) -> str:
 
 
 async def _accept(body: Body, draft: Draft, shared: Shared) -> str:
-    part, services = body.part, shared.services
-    if draft.is_uncounted:
-        await asyncio.to_thread(_complete, part, draft)
-        body.release()
-        await _count(part, draft, services)
+    permit = draft.permit
+    if not (permit and permit.ceilings):
+        return await _keep(body.part, draft, shared)
+    await asyncio.to_thread(_complete, body.part, draft)
+    body.release()
+    async with shared.turn(permit.identity):  # of two that race for the last fax one is too late
+        await _count(body.part, draft, permit, shared.services)
+        return await _keep(body.part, draft, shared)
+
+
+async def _count(part: Part, draft: Draft, permit: Permit, services: Services) -> None:
+    """Numbers of the Subject cost, too, and others have come since those of RCPT were counted.
+
+    What is taken beyond a sender's ceiling would wait, and count against everybody else's.
+    """
+    envelope = draft.envelope(part.scan, services.policy, services.clock())
+    numbers = (one.number for one in envelope.recipients)
+    if full := await spending.full(services, permit, numbers):
+        raise DraftError(spending.reply(full), "quota")
+
+
+async def _keep(part: Part, draft: Draft, shared: Shared) -> str:
+    services = shared.services
     added = await services.intake.accept(
         lambda: draft.envelope(part.scan, services.policy, services.clock()), part
     )
@@ -99,15 +118,6 @@ async def _accept(body: Body, draft: Draft, shared: Shared) -> str:
         **_who(draft),
     )
     return replies.accepted(added)
-
-
-async def _count(part: Part, draft: Draft, services: Services) -> None:
-    """The numbers of the Subject cost no less than those of an address."""
-    envelope = draft.envelope(part.scan, services.policy, services.clock())
-    assert draft.permit  # noqa: S101 - else there is no envelope
-    numbers = (one.number for one in envelope.recipients)
-    if full := await spending.full(services, draft.permit, numbers):
-        raise DraftError(spending.reply(full), "quota")
 
 
 async def _forward(body: Body, draft: Draft, shared: Shared) -> str:
