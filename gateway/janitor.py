@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ def _set_aside(orphans: list[Path], aside: Path, now: float) -> None:
     aside.mkdir(mode=0o700, exist_ok=True)
     for path in orphans:
         with contextlib.suppress(FileNotFoundError):
+            os.utime(path, (now, now))  # its week begins: after a restore it may be old already
             path.rename(aside / path.name)
     for path in aside.iterdir():
         if now - path.stat().st_mtime > QUARANTINE:

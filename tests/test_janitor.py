@@ -55,6 +55,15 @@ async def test_orphans(store: Store, spool: Spool) -> None:
     assert not aside.exists()
 
 
+async def test_old_files_are_set_aside_for_a_week_too(store: Store, spool: Spool) -> None:
+    """The database was restored from a backup, or lost: every file is without a fax then."""
+    old = await stored(spool, "old", 20 * DAY)
+    aside = spool.root / "orphans" / old.name
+    for days, there in ((0, True), (6.9, True), (7.1, False)):
+        await sweep(store, spool, NOW + days * DAY)
+        assert aside.exists() is there
+
+
 @pytest.mark.parametrize(
     ("fax", "age", "goes"),
     [
