@@ -47,6 +47,9 @@ def load(
     given = sources.gather(env_file, environ)
     given.take_secrets(environ.get("CREDENTIALS_DIRECTORY", ""))
     given.refuse_unknown(environ)
+    if (rules := given.values.get("RULES_FILE")) and not Path(rules).exists():
+        # without its rules the gateway would let in more senders than somebody wanted
+        given.problems.append(f"{given.place('RULES_FILE')}: RULES_FILE={rules} is not there")
     if given.file and "RULES_FILE" not in given.values:
         given.values["RULES_FILE"] = str(given.file.parent / "rules.toml")
     config, wrong = _validated({name: v for name, v in given.values.items() if v != ""})

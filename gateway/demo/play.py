@@ -109,6 +109,7 @@ async def _set(stack: contextlib.AsyncExitStack, root: Path) -> Stage:
 
 def _environ(root: Path, simulator: Simulator, mailbox: Mailbox, secret: str) -> dict[str, str]:
     settings = simulator.settings
+    (root / "rules.toml").write_text(f'[[route]]\nmail = "{OFFICE}"\n', "utf-8")
     return {
         "AUDIAN_URL": simulator.url,
         "AUDIAN_ACCOUNT_ID": settings.account_id,

@@ -137,5 +137,7 @@ def natural_key(envelope: Envelope, number: E164, digest: str) -> str:
     """The same for a mail client's re-send of a mail whose 250 it never saw (P4, RFC 1047)."""
     if envelope.key:
         return f"{envelope.key}:{number}"
-    facts = (envelope.login or envelope.peer, envelope.sender, number, digest)
+    # a relay has several addresses: where nobody logged in, it is who the faxes count for
+    who = envelope.login or envelope.identity or envelope.peer
+    facts = (who, envelope.sender, number, digest)
     return "smtp:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()

@@ -163,6 +163,8 @@ def test_as_a_command(tmp_path: Path, rules: Path) -> None:
 
 
 def test_without_rules(tmp_path: Path) -> None:
-    done = permit(tmp_path / "none.toml", ANN, "+14155550100", "--explain")
+    rules = tmp_path / "routes-only.toml"
+    rules.write_text('[[route]]\nmail = "office@example.com"\n')
+    done = permit(rules, ANN, "+14155550100", "--explain")
     assert done.exit_code == 0
     assert f"It may send (there are no sender rules) and counts as address:{ANN}." in done.stdout

@@ -25,6 +25,7 @@ from tests.make import pdf
 
 RULES = f'{ROUTES}[[sender]]\ndomain = "example.com"\n'
 KILLS = int(os.environ.get("FAX_KILLS", "30"))
+MAILERS = 9  # workers that write mails: notices 4, received faxes 4, alarms 1
 SENDERS = 3
 MAILBOX_KILLS = int(os.environ.get("FAX_MAILBOX_KILLS", "5"))
 
@@ -140,7 +141,8 @@ def settle(home: House, acknowledged: set[str], injected: set[str], kills: int =
     mails = home.mails()
     copies = Counter(mail["message_id"] for mail in mails)
     extra = sum(count - 1 for count in copies.values())
-    assert extra <= kills, f"{extra} extra copies in {kills} kills"
+    # a kill catches each worker that was between the smarthost's 250 and its commit (P5)
+    assert extra <= kills * MAILERS, f"{extra} extra copies in {kills} kills"
     delivered = {m["message_id"] for m in mails if "office@example.com" in m["recipients"]}
     assert len(delivered) == len(injected), "one mail a received fax"
     told = {m["message_id"] for m in mails if "ann@example.com" in m["recipients"]}

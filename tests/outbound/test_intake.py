@@ -169,6 +169,12 @@ async def test_other_recipients_of_the_mail_do_not_count() -> None:
     assert natural_key(with_login, ONE, "d") == natural_key(roaming, ONE, "d")
 
 
+async def test_a_relay_may_try_again_from_another_address() -> None:
+    known = replace(ENVELOPE, identity="address:ann@example.com")
+    other = replace(known, peer="2001:db8::7")
+    assert natural_key(known, ONE, "d") == natural_key(other, ONE, "d")
+
+
 async def test_a_locked_queue_leaves_no_files(
     intake: Intake, store: Store, spool: Spool, tmp_path: Path
 ) -> None:

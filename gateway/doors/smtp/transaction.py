@@ -12,18 +12,21 @@ from gateway.doors.smtp.draft import Addressee, Draft
 from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
 from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
+from gateway.mail.compose import ADDRESS
 from gateway.numbers import E164, Refusal
-from gateway.options import OptionError, Where, from_pairs
+from gateway.options import OptionError, Options, Where, from_pairs
 from gateway.outbound.permit import Permit
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
     from gateway.doors.smtp.session import SmtpSession
 
+Asked = tuple[Options, str]  # options and subaddress of a number
 _MOST_ASKED = 1000  # RCPTs of one mail, the same number again and again
 _WORDS = {  # that name a refusal at MAIL which is not about who sends
     replies.TOO_BIG: "too_big",
     replies.FAX_SENDER: "fax_sender",
+    replies.NOT_TOLD: "fax_sender",
     **dict.fromkeys((replies.TROUBLE, replies.QUEUE_DOWN, replies.DISK_FULL), "degraded"),
 }
 
@@ -38,7 +41,7 @@ class Transaction:
         self._mail: Mail | None = None
         self._permit: Permit | None = None  # None = it may write to the postmaster only
         self._addressees: list[Addressee] = []
-        self._numbers: set[E164] = set()
+        self._numbers: dict[E164, Asked] = {}
         self._postmaster = False
         self._refused = self._asked = 0
         self._turned_away = False  # at MAIL
@@ -106,6 +109,8 @@ class Transaction:
             self._permit = verdict
             if self._is_fax(verdict.sender):
                 return replies.FAX_SENDER
+            if not (verdict.tell or self._session.tolerant or ADDRESS.fullmatch(verdict.sender)):
+                return replies.NOT_TOLD
         elif mail.sender or not (who.login or who.trusted or who.device):
             return verdict.reply
         # else a bounce: the postmaster reads those (A16), nobody faxes them
@@ -147,7 +152,7 @@ class Transaction:
         most = self._shared.settings.max_recipients
         if len(set(numbers)) > most:  # of one alias: no mail will ever have room for it
             return self._refuse(Refusal(replies.TOO_MANY_NUMBERS, "quota"), rcpt.address)
-        if len(self._numbers.union(numbers)) > most:
+        if len(self._numbers.keys() | numbers) > most:
             return self._refuse(Refusal(replies.TOO_MANY_RECIPIENTS, "quota"), rcpt.address)
         addressee = Addressee(
             rcpt.address, tuple(numbers), options, found.subaddress, rcpt.notify, rcpt.orcpt
@@ -158,11 +163,14 @@ class Transaction:
 
     def _take(self, addressee: Addressee) -> str:
         """Two spellings of one number are one fax: the first stands for both."""
+        asked = addressee.options, addressee.subaddress
+        if any(self._numbers.get(number, asked) != asked for number in addressee.numbers):
+            return self._refuse(Refusal(replies.OPTIONS_DIFFER, "option"), addressee.address)
         new = addressee.new(self._numbers)
         fixed = not addressee.numbers and all(one.numbers for one in self._addressees)
         if new or fixed:
             self._addressees.append(addressee.of(new))
-        self._numbers.update(new)
+        self._numbers |= dict.fromkeys(new, asked)
         self._session.step()
         return replies.RECIPIENT_OK
 
