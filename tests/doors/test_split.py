@@ -62,5 +62,5 @@ async def test_the_doctor_is_told(store: Store, spool: Spool) -> None:
         (session,) = connect.listener._shared.connections
         assert await client.mail(TEXT) != REFUSED
         assert await client.mail(PIECE) == REFUSED
-        said = session.transcript.text()
+        said = session.record.transcript.text()
     assert said.count(f"\n-- {transcripts.SPLIT}\nS: {REFUSED[:60]}") == 1, said

@@ -42,7 +42,7 @@ def _enter(connection: Connection) -> None:
     """Now it is known who it is. Places are counted before TLS and before any login."""
     shared, now, peer = connection.shared, connection.loop.time(), connection.peer
     if connection.kind is Kind.DEVICE and not shared.is_in(peer, shared.settings.devices):
-        connection.transcript.note(transcripts.NOT_LISTED)
+        connection.record.transcript.note(transcripts.NOT_LISTED)
         connection.drop(replies.NO_DEVICE, "not_listed")
         return
     trusted = shared.is_in(peer, shared.settings.trusted + shared.settings.devices)

@@ -22,9 +22,9 @@ from gateway.doors.smtp.body import Body
 from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.guests import Guest
 from gateway.doors.smtp.lines import Lines
+from gateway.doors.smtp.record import Record
 from gateway.doors.smtp.settings import MOST_ERRORS, PATH_COMMAND_LIMIT, Kind
 from gateway.doors.smtp.shared import Shared
-from gateway.doors.transcripts import Transcript
 
 log = structlog.get_logger()
 
@@ -57,13 +57,10 @@ class Connection(SMTP):
         self.shared = shared
         self.kind = kind
         self.peer = ""
-        self.outcome = "no mail"  # for the transcript
-        self.transcript = Transcript()
+        self.record = Record(shared, kind)
         self._lines = Lines(2 * PATH_COMMAND_LIMIT)
         self._pending = b""  # replies to pipelined commands leave together
         self._is_greeted = self._spoken = self._full = self._resting = self._half = False
-        self._gone_by_us = False  # or at least with a goodbye
-        self._farewell = ""
         self._errors = 0
         self._closing = 0.0  # since when, as far as anybody looked
         self._answering: asyncio.Task[None] | None = None
@@ -106,7 +103,7 @@ class Connection(SMTP):
             if now >= self._closing + self.shared.settings.unread:
                 self.wire.abort()
         elif now >= self._deadline():
-            self.transcript.note(transcripts.TIMED_OUT)
+            self.record.transcript.note(transcripts.TIMED_OUT)
             self.note(replies.TIMEOUT, "timeout")
             self.cut(replies.TIMEOUT)
 
@@ -169,20 +166,9 @@ class Connection(SMTP):
         self.shared.gone(self)
         if self.guest:
             self.shared.guests.leave(self.guest)
-        if not self._gone_by_us:
-            in_data = self._body and not self._body.ended
-            self._farewell = transcripts.LEFT_IN_DATA if in_data else transcripts.LEFT
+        self.record.left(in_data=self._body is not None and not self._body.ended)
         if not self._answering:  # else what becomes of its mail is not known yet
-            self._remember()
-
-    def _remember(self) -> None:
-        """Copiers' sessions, and those that ended without a mail, are for `device doctor`."""
-        if self._farewell:
-            self.transcript.note(self._farewell)
-        if self.kind is Kind.DEVICE or self.outcome != "mail":
-            self.shared.services.transcripts.keep(
-                self.peer, self.kind, self.transcript, self.outcome
-            )
+            self.record.keep(self.peer)
 
     def pause_writing(self) -> None:
         self._full, self._full_since = True, self.loop.time()
@@ -217,7 +203,7 @@ class Connection(SMTP):
                 self._wait()
                 break
             self._heard = self.loop.time()
-            self.transcript.heard(line)
+            self.record.transcript.heard(line)
             try:
                 self._obey(line)
             except Exception as error:  # noqa: BLE001 - told or logged there
@@ -258,7 +244,7 @@ class Connection(SMTP):
         finally:  # also when it is cancelled: the client left in the middle of DATA
             self._answering = None
             if self not in self.shared.connections:
-                self._remember()
+                self.record.keep(self.peer)
         if self not in self.shared.connections:
             return
         self._heard = self.loop.time()
@@ -291,11 +277,10 @@ class Connection(SMTP):
     # replies
 
     def note(self, reply: str, because: str) -> None:
-        self.outcome = reply
-        self.shared.refused(self.kind, self.peer, reply, because=because)
+        self.record.refused(self.peer, reply, because)
 
     def say(self, reply: str) -> None:
-        self.transcript.said(reply)
+        self.record.transcript.said(reply)
         self._pending += f"{reply}\r\n".encode()
 
     def _flush(self) -> None:
@@ -304,7 +289,7 @@ class Connection(SMTP):
         self._pending = b""
 
     def hang_up(self, reply: str) -> None:
-        self._gone_by_us = True
+        self.record.parted()
         self.say(reply)
         self._flush()
         self.wire.close()

@@ -13,6 +13,7 @@ from gateway.doors.smtp.connection import Connection
 from gateway.doors.smtp.draft import Draft
 from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.login import Login
+from gateway.doors.smtp.record import MAIL
 from gateway.doors.smtp.settings import COMMAND_LIMIT, MOST_IDLE_COMMANDS, PATH_COMMAND_LIMIT
 from gateway.doors.smtp.taking import take
 from gateway.doors.smtp.transaction import Transaction
@@ -166,17 +167,17 @@ class SmtpSession(Connection):
         finally:
             self._body = None
             self._reset()
-            self.transcript.data(body.size, body.line_ends, body.part.longest)
+            self.record.transcript.data(body.size, body.line_ends, body.part.longest)
         if reply == replies.SPLIT:
-            self.transcript.note(transcripts.SPLIT)
+            self.record.transcript.note(transcripts.SPLIT)
         self._since = self.loop.time()  # the client waited for us since its last byte
         self._idle_commands = 0
         if reply.startswith("250"):
-            self.outcome = "mail"
+            self.record.outcome = MAIL
             if self.guest:
                 self.guest.done(self._since)
         else:
-            self.outcome = reply
+            self.record.outcome = reply
         self.say(reply)
 
     def smtp_RSET(self, argument: str) -> None:

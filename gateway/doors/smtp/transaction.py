@@ -192,7 +192,7 @@ class Transaction:
     def _refuse(self, refusal: Refusal, recipient: str = "") -> str:
         reply, session = refusal.reply, self._session
         self._refused += not reply.startswith("452")  # that asks to send the rest later
-        session.outcome = reply
+        session.record.outcome = reply
         self._shared.refused(
             session.kind, session.peer, reply,
             because=refusal.event, sender=self._sender, recipient=recipient,

@@ -33,13 +33,13 @@ async def secured(connection: Connection) -> bool:
         await _feed(connection)
         transport = await shaking
     except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
-        connection.transcript.note(transcripts.TLS_FAILED.format(_reason(error)))
+        connection.record.transcript.note(transcripts.TLS_FAILED.format(_reason(error)))
         connection.note(replies.TLS_FAILED, "tls")
         return _failed(connection)
     if transport is None:  # the client left meanwhile
         return _failed(connection)
     talk = transport.get_extra_info("ssl_object")
-    connection.transcript.note(transcripts.TLS_ON.format(talk.version()))
+    connection.record.transcript.note(transcripts.TLS_ON.format(talk.version()))
     connection.over(transport)
     return True
 
