@@ -111,15 +111,16 @@ async def test_eight_bits_and_names_in_any_script(
 ) -> None:
     """8BITMIME (RFC 6152) and SMTPUTF8 (RFC 6531), from whoever can be told what became of it."""
     client = await connect.ready()
-    for sender in ("jürgen@bücher.example", '"a b"@example.com', "ann@[192.0.2.1]", "scanner"):
+    for sender in ('"a b"@example.com', "ann@[192.0.2.1]", "scanner"):
         said = await client.say(f"MAIL FROM:<{sender}> SMTPUTF8")
         assert said == replies.NOT_TOLD
-    for command in ("MAIL FROM:<ann@example.com> BODY=8BITMIME SMTPUTF8 SIZE=99", TO, "DATA"):
+    sender = "MAIL FROM:<jürgen@bücher.example> BODY=8BITMIME SMTPUTF8 SIZE=99"
+    for command in (sender, TO, "DATA"):
         assert (await client.say(command))[0] in "23"
     body = "Subject: Grüße\r\n\r\nschön\r\n".encode()
     assert (await client.say(body + b".\r\n")).startswith("250 2.0.0 accepted as ")
     (fax,) = await store.latest(9)
-    assert (fax.sender, fax.subject) == ("ann@example.com", "Grüße")
+    assert (fax.sender, fax.subject) == ("jürgen@bücher.example", "Grüße")
     assert spool.kept()[0].read_bytes() == body
 
 

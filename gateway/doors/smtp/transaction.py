@@ -109,7 +109,7 @@ class Transaction:
             self._permit = verdict
             if self._is_fax(verdict.sender):
                 return replies.FAX_SENDER
-            if not (verdict.tell or self._session.tolerant or ADDRESS.fullmatch(verdict.sender)):
+            if not (verdict.tell or self._session.tolerant or _is_mailbox(verdict.sender)):
                 return replies.NOT_TOLD
         elif mail.sender or not (who.login or who.trusted or who.device):
             return verdict.reply
@@ -200,3 +200,8 @@ class Transaction:
         if self._refused > MOST_REFUSED:
             raise Hangup(replies.TOO_MANY_ERRORS, "junk")
         return reply
+
+
+def _is_mailbox(sender: str) -> bool:
+    """Can a notice be addressed to it? In other scripts that is for the smarthost to say."""
+    return ADDRESS.fullmatch(sender) is not None or not sender.isascii()
