@@ -114,6 +114,7 @@ class Gateway:
                 if self.imap:
                     tasks.create_task(self.imap.run(self.stop), name="imap")
                 tasks.create_task(self.parts.refusals.run(self.stop), name="refusals")
+                pager = tasks.create_task(self.parts.pager.run(), name="pager")
                 tasks.create_task(self.parts.transcripts.run(self.stop), name="transcripts")
                 house = keep_house(self.store, self.spool, keep, self.stop)
                 tasks.create_task(house, name="janitor")
@@ -121,6 +122,7 @@ class Gateway:
                 await self.stop.wait()
                 systemd.notify("STOPPING=1", "STATUS=finishing the faxes at work")
                 self.store.ring()
+                pager.cancel()
                 tasks.create_task(self.smtp.stop(GRACE - 5.0), name="smtp")  # doors close first
                 deadline.reschedule(asyncio.get_running_loop().time() + GRACE)
 

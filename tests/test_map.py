@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "document": {"model", "errors", "mail"},
     "worker": {"store", "model", "errors", "wishes"},
     "janitor": {"store", "spool", "model"},
+    "pager": {"errors", "mail"},
     "alarm": {"errors", "model", "mail", "spool"},
     "web": {"doors", "model", "errors"},
     "outbound": PURE | {"spool", "provider", "mail", "document"},

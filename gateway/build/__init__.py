@@ -26,6 +26,7 @@ from gateway.outbound.permit import Defaults, Policy
 from gateway.outbound.prepare import Prepare
 from gateway.outbound.submit import Submit
 from gateway.outbound.track import Track
+from gateway.pager import Pager
 from gateway.provider.audian import Access, Audian
 from gateway.rules import Rules, load
 from gateway.spool import Spool
@@ -56,24 +57,26 @@ class Parts:
     refusals: Refusals
     transcripts: Transcripts
     intake: Intake
+    pager: Pager
 
 
 def parts(config: Config) -> Parts:
     """Build them all; nothing is opened yet. Raises RulesError."""
     spool, store = Spool(config.DATA_DIR), Store(config.DATA_DIR / DATABASE)
-    rules = rules_of(config)
+    rules, post = rules_of(config), Post(smarthost(config), spool.part)
     return Parts(
         config=config,
         spool=spool,
         store=store,
         workshop=Workshop(scratch=spool.incoming),
         provider=provider(config),
-        post=Post(smarthost(config), spool.part),
+        post=post,
         rules=rules,
         policy=policy_of(config, rules),
         refusals=Refusals(store),
         transcripts=Transcripts(store),
         intake=Intake(spool, store, config.FAX_FROM_NUMBER),
+        pager=Pager(post, config.mail_from, config.MAIL_ADMIN),
     )
 
 

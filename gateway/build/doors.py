@@ -48,7 +48,7 @@ def smtp_door(parts: Parts, sockets: Mapping[str, socket.socket]) -> SmtpDoor:
     services = Services(
         parts.intake, parts.store, parts.spool, parts.policy, parts.refusals, parts.transcripts,
         users=Users.load(config.SMTP_USERS_FILE) if config.SMTP_USERS_FILE else None,
-        certificates=certificates, forward=forward,
+        certificates=certificates, forward=forward, page=parts.pager,
     )  # fmt: skip
     return SmtpDoor(settings, services)
 
@@ -109,7 +109,12 @@ def imap_door(parts: Parts) -> ImapDoor | None:
         poll=config.IMAP_POLL_INTERVAL,
     )
     return ImapDoor(
-        settings, parts.intake, parts.spool, lambda: parts.policy, note=parts.refusals.note
+        settings,
+        parts.intake,
+        parts.spool,
+        lambda: parts.policy,
+        note=parts.refusals.note,
+        page=parts.pager,
     )
 
 

@@ -117,6 +117,18 @@ def alarm(fax: Fax, mail_from: str, admin: str, now: float, what: str) -> Mail:
     )
 
 
+def page(  # noqa: PLR0913, PLR0917 - the parts of a mail, each of them once
+    title: str, what: str, mail_from: str, admin: str, now: float, mark: str
+) -> Mail:
+    """To the administrator: trouble that is no single fax's."""
+    shown = Sheet(title, _AMBER, [_sentence(what)], [("Since", _when(now))])
+    return Mail(
+        sender=mail_from, to=(admin,), subject=f"Fax gateway: {title}", text=sheet.text(shown),
+        html=sheet.html(shown), message_id=f"<page.{mark}@{_domain(mail_from)}>", date=now,
+        headers={"Auto-Submitted": "auto-generated", "X-Fax-Gateway": "page"},
+    )  # fmt: skip
+
+
 def _receipt(fax: Fax, mail: Mail) -> Mail:
     """The same told in the form that the mail asked for (RFC 8098)."""
     domain = _domain(mail.sender)

@@ -532,7 +532,9 @@ async def test_ceilings(store: Store, spool: Spool, mode: str) -> None:
         reply = await client.say(f"RCPT TO:<+1415555{number:04}@fax.local>")
         return re.sub(r"\b\d\d:\d\d\b", "HH:MM", reply)
 
-    async with door(store, spool, rules=rules, mode=mode) as connect:
+    pages: list[str] = []
+    page = {"page": lambda title, _what: pages.append(title)}
+    async with door(store, spool, rules=rules, mode=mode, more=page) as connect:
         bob = await connect.ready("MAIL FROM:<bob@example.com>")
         assert [await said(bob, n) for n in (1, 2, 3)] == [
             OK, OK, f"{quota}2 faxes a day from this sender"
@@ -553,6 +555,7 @@ async def test_ceilings(store: Store, spool: Spool, mode: str) -> None:
         assert await said(ann, 5) == "421 4.3.2 Quota of the gateway: 4 faxes an hour in all"
         assert await ann.is_over()
         assert len(await store.latest(99)) == 4
+    assert set(pages) == {"spending has stopped"}  # the administrator hears of it (A19)
 
 
 async def test_ceilings_of_what_comes_together(store: Store, spool: Spool) -> None:

@@ -45,6 +45,7 @@ class ImapDoor:
     policy: Callable[[], Policy]
     clock: Callable[[], float] = time.time
     note: Callable[..., None] = _to_nobody
+    page: Callable[[str, str], None] = _to_nobody  # the administrator
     _failures: int = 0
     _told: set[str] = field(default_factory=set)  # kinds of trouble in this outage
 
@@ -105,6 +106,11 @@ class ImapDoor:
                 account=self.settings.account,
                 error=str(error) or repr(error),
                 exc_info=None if isinstance(error, _EXPECTED) else error,
+            )
+            self.page(
+                "the mailbox cannot be used",
+                f"Mail in {self.settings.account} is not faxed just now: {error}. "
+                "It is tried again and again; nothing in it is lost.",
             )
 
     def _works(self) -> None:

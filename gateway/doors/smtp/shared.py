@@ -51,6 +51,7 @@ class Services:
     users: Users | None = None
     certificates: Certificates | None = None
     forward: Callable[[Path, str], Awaitable[None]] | None = None  # a mail to the postmaster
+    page: Callable[[str, str], None] = lambda _title, _what: None  # the administrator
     clock: Callable[[], float] = time.time
 
 

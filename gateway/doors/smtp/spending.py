@@ -28,6 +28,11 @@ async def full(
         if reached:
             if reached.scope == "gateway" and reached.until:
                 log.error("spending_stopped", limit=reached.what, until=reached.until)
+                services.page(
+                    "spending has stopped",
+                    f"Faxes are turned away: the limit of the whole gateway is reached "
+                    f"({reached.what}). It is set in rules.toml, in [limits].",
+                )
             return reached
     return None
 

@@ -55,6 +55,7 @@ class House:
     store: Store
     policy: Policy = field(default_factory=policy)
     refusals: list[tuple[str, str]] = field(default_factory=list)  # event, reply
+    pages: list[str] = field(default_factory=list)  # that the administrator gets
 
     def door(self, port: int, **facts: Any) -> ImapDoor:
         common: dict[str, Any] = {
@@ -63,7 +64,10 @@ class House:
         }  # fmt: skip
         settings = ImapSettings(**(common | QUICK | facts))
         intake = Intake(self.spool, self.store, LINE)
-        return ImapDoor(settings, intake, self.spool, lambda: self.policy, note=self._note)
+        return ImapDoor(
+            settings, intake, self.spool, lambda: self.policy, note=self._note,
+            page=lambda title, _what: self.pages.append(title),
+        )  # fmt: skip
 
     async def faxes(self) -> list[Fax]:
         """Oldest first; of one moment by number."""

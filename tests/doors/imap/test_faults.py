@@ -123,6 +123,7 @@ async def test_a_refused_login_is_told_once(server: Server, house: House, door: 
     told = [(line["event"], line.get("error")) for line in logs if "mailbox" in line["event"]]
     refused = "login refused: NO not now"
     assert told == [("mailbox_failed", refused), ("mailbox_recovered", None)]
+    assert house.pages == ["the mailbox cannot be used"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
