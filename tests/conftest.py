@@ -59,3 +59,9 @@ async def spool(tmp_path: Path, anyio_backend: object) -> AsyncIterator[Spool]:
     await spool.open()
     yield spool
     await spool.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests begin first: else one process works on the last of them alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
