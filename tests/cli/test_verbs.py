@@ -18,6 +18,8 @@ import pytest
 from tests.journeys.house import House, house
 from tests.make import pdf
 
+pytestmark = pytest.mark.slow
+
 GOOD = {
     "AUDIAN_ACCOUNT_ID": "acc",
     "AUDIAN_AUTH_TOKEN": "s3cret-token",

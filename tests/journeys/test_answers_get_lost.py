@@ -11,6 +11,8 @@ import pytest
 from tests.journeys.house import house, wait_for
 from tests.make import pdf
 
+pytestmark = pytest.mark.slow
+
 NUMBER = "+14155610000"
 
 

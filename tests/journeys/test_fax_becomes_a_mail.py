@@ -16,6 +16,8 @@ from tests.journeys.house import SECRET, House, house, wait_for
 from tests.journeys.test_mail_becomes_a_fax import picture
 from tests.make import pdf
 
+pytestmark = pytest.mark.slow
+
 RULES = """
 [[route]]
 to = "+14155550188"
