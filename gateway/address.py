@@ -168,17 +168,6 @@ def _canonical(text: str) -> str:
 # To and Cc of a mail
 
 
-def header_destinations(
-    value: str, domains: Collection[str], aliases: Mapping[str, Sequence[str]] = _NO_ALIASES
-) -> list[Destination | Refusal]:
-    """What the addresses at our domains in a raw To or Cc value name; others are passed over."""
-    addresses = header_addresses(value)
-    if isinstance(addresses, Refusal):
-        return [addresses] if concerns(value, domains) else []
-    ours = (address for address in addresses if concerns(address, domains))
-    return [destination(address, domains, aliases) for address in ours]
-
-
 def header_addresses(value: str) -> list[str] | Refusal:
     """The addresses of a raw To or Cc value, as written; an item that is no address stays whole.
 

@@ -148,6 +148,13 @@ def from_headers(
     return from_pairs(pairs, now, Where.HEADER, zone)
 
 
+def from_mail(
+    subject: str, header: Sequence[tuple[str, str]], now: float, zone: tzinfo | None = None
+) -> Options:
+    """What a mail itself asks for: X-Fax fields before the end of the Subject."""
+    return merge(from_headers(header, now, zone), from_subject(subject, now, zone)[0])
+
+
 def merge(*by_precedence: Options) -> Options:
     """The first that says something wins, option by option: header, Subject, address, default."""
     said: dict[str, Any] = {}

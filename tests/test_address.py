@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 import pytest
@@ -15,9 +16,9 @@ from gateway.address import (
     TOO_MANY,
     Destination,
     Kind,
+    concerns,
     destination,
     header_addresses,
-    header_destinations,
     plus_number,
 )
 from gateway.numbers import Refusal
@@ -38,6 +39,17 @@ COMMENT = "553 5.1.3 Brackets, comments and spaces are never dialled: write +141
 NO_NUMBER = "550 5.1.1 Not a valid fax number"
 RELAY_TRY = "554 5.7.1 Relay access denied"
 KNOWN = "known here: at=, body=, cover=, dup=, notify=, prio=, ref="
+
+
+def header_destinations(
+    value: str, domains: Collection[str], aliases: Mapping[str, Sequence[str]] | None = None
+) -> list[Destination | Refusal]:
+    """As the mailbox reads a To or Cc: split it, then what is at our domains, one by one."""
+    addresses = header_addresses(value)
+    if isinstance(addresses, Refusal):
+        return [addresses] if concerns(value, domains) else []
+    ours = (address for address in addresses if concerns(address, domains))
+    return [destination(address, domains, aliases or {}) for address in ours]
 
 
 def to(*numbers: str, subaddress: str = "", alias: str = "", **options: str) -> Destination:

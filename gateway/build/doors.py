@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.build import Parts, StartError, smarthost
+from gateway.build import Parts, StartError
 from gateway.config import Config
 from gateway.doors.imap import ImapDoor, ImapSettings
 from gateway.doors.smtp import Kind, Listener, Services, SmtpDoor, SmtpSettings
@@ -44,7 +44,7 @@ def smtp_door(parts: Parts, sockets: Mapping[str, socket.socket]) -> SmtpDoor:
     forward = None
     if config.MAIL_ADMIN:
         admin = parseaddr(config.MAIL_ADMIN)[1]
-        forward = Forward(smarthost(config), parts.spool.part, admin, settings.hostname)
+        forward = Forward(parts.post, admin, settings.hostname)
     services = Services(
         parts.intake, parts.store, parts.spool, parts.policy, parts.refusals, parts.transcripts,
         users=Users.load(config.SMTP_USERS_FILE) if config.SMTP_USERS_FILE else None,

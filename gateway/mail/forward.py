@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_address
 from pathlib import Path
 
-from gateway.mail.smarthost import Smarthost
+from gateway.mail.post import Post
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """`part` gives a fresh file name on the spool's disk."""
-
-    smarthost: Smarthost
-    part: Callable[[], Path]
+    post: Post
     admin: str
     hostname: str
 
@@ -27,12 +22,7 @@ class Forward:
 
         Raises as `Smarthost.send`.
         """
-        part = self.part()
-        try:
-            await asyncio.to_thread(self._copy, message, part, peer)
-            await self.smarthost.send("", (self.admin,), part)
-        finally:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
+        await self.post.hand_over(lambda part: self._copy(message, part, peer), (self.admin,))
 
     def _copy(self, message: Path, part: Path, peer: str) -> None:
         by = f"by {self.hostname} with ESMTP; {formatdate()}"

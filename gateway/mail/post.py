@@ -25,9 +25,15 @@ class Post:
         self, mail: Mail, recipients: tuple[str, ...], sender: str = ""
     ) -> list[Refused]:
         """Hand over one mail, from the null sender unless given. Raises as `Smarthost.send`."""
+        return await self.hand_over(lambda part: write(mail, part), recipients, sender)
+
+    async def hand_over(
+        self, write_to: Callable[[Path], None], recipients: tuple[str, ...], sender: str = ""
+    ) -> list[Refused]:
+        """The same for whatever `write_to` writes, in a thread, to a file of ours."""
         part = self.part()
         try:
-            await asyncio.to_thread(write, mail, part)
+            await asyncio.to_thread(write_to, part)
             return await self.smarthost.send(sender, recipients, part)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)

@@ -19,6 +19,9 @@ OUR_MARK = "x-fax-gateway"  # on every mail that we send
 _COMMENT = re.compile(r"[;(]")
 _MESSAGE_ID = re.compile(r"<[!#-;=?A-~]{1,200}@[!#-;=?A-~]{1,200}>")
 OPTION = "x-fax-"  # what the names of a sender's own wishes begin with
+SPLIT = (  # what is told of a `partial` one
+    "Split mail (message/partial) is not faxed: switch splitting off in the copier or mail program"
+)
 MOST_OPTIONS = 20
 _RECEIPT = "disposition-notification-to"  # RFC 8098 §2.1
 _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}"

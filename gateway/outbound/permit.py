@@ -17,7 +17,9 @@ from typing import Literal
 
 from gateway.model import Ceiling
 from gateway.numbers import E164, DialPlan, Refusal
+from gateway.options import Options
 from gateway.rules import Device, Facts, Network, Rules, Sender, Spending, folded, within
+from gateway.wishes import Wishes
 
 NOT_LISTED = "550 5.7.1 Sender not listed"
 NOT_OWNED = "553 5.7.1 Sender not owned"
@@ -55,6 +57,17 @@ class Permit:
     ceilings: tuple[Ceiling, ...] = ()  # the sender's own
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
+    def wishes(self, said: Options, asker: str, mdn: str, **asked: str) -> Wishes:
+        """What was asked for, over what the rules say. `asked`: more of it, by its field.
+
+        A receipt to anybody but its asker is for a person to decide (RFC 8098 §2.1).
+        """
+        return Wishes(
+            body=said.body or self.body, ref=said.ref, at=said.at, prio=said.prio, dup=said.dup,
+            notify=said.notify or self.notices, tell=", ".join(self.tell),
+            mdn=mdn if mdn.lower() == asker.lower() else "", **asked,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Denied:
@@ -91,17 +104,13 @@ class Policy:
             for login in () if rule.deny else rule.login:
                 self._owners[login].append(rule)
         self.sender: Callable[[Who], Permit | Denied] = lru_cache(MOST_KNOWN)(self._sender)
-        self._place = lru_cache(MOST_KNOWN)(self._places)
         self._book = lru_cache(MOST_BOOKS)(self._numbers_of)
 
     def who(self, sender: str, *, login: str = "", peer: str = "", verified: bool = False) -> Who:
         """A sender as the networks of the settings show it."""
-        trusted, device = self._place(peer)
+        trusted = within(peer, self.defaults.trusted)
+        device = within(peer, self.defaults.devices)
         return Who(sender, login, peer, trusted=trusted, verified=verified, device=device)
-
-    def _places(self, peer: str) -> tuple[bool, bool]:
-        """Is it in a trusted network, in a copiers' one?"""
-        return within(peer, self.defaults.trusted), within(peer, self.defaults.devices)
 
     def device(self, peer: str) -> Device | None:
         """The copier at this IP address."""

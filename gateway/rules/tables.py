@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
@@ -179,6 +180,7 @@ def is_among(address: str, named: tuple[str, ...]) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)  # every connection asks, and every mail
 def within(peer: str, networks: Networks) -> bool:
     """An IPv4 client of an IPv6 socket is the same client."""
     try:

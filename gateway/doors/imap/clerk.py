@@ -20,6 +20,7 @@ from gateway.doors.imap.letters import Letter, read
 from gateway.doors.imap.orders import Order, Refused, order
 from gateway.doors.imap.settings import ImapSettings
 from gateway.mail.authentication import UnverifiedError, verified_sender
+from gateway.mail.prescan import SPLIT
 from gateway.numbers import Refusal, masked
 from gateway.outbound.intake import Envelope, Intake
 from gateway.outbound.permit import Policy
@@ -154,8 +155,5 @@ def _flaw(letter: Letter) -> str:
     if letter.scan.complex:
         return f"554 5.6.0 Message too complex: {letter.scan.complex}"
     if letter.scan.partial:
-        return (
-            "554 5.6.1 Split mail (message/partial) is not faxed: "
-            "switch splitting off in the copier or mail program"
-        )
+        return f"554 5.6.1 {SPLIT}"
     return "554 5.6.0 It holds a NUL byte" if letter.has_nul else ""

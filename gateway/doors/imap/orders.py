@@ -18,15 +18,7 @@ from gateway.doors.imap.settings import ImapSettings
 from gateway.errors import Cause
 from gateway.mail.headers import clean
 from gateway.numbers import Refusal
-from gateway.options import (
-    OptionError,
-    Options,
-    Where,
-    from_headers,
-    from_pairs,
-    from_subject,
-    merge,
-)
+from gateway.options import OptionError, Options, Where, from_mail, from_pairs, merge
 from gateway.outbound.intake import Recipient, one_for_each_number
 from gateway.outbound.permit import Denied, Permit, Policy
 from gateway.wishes import Wishes
@@ -94,8 +86,7 @@ def order(letter: Letter, author: str, policy: Policy, settings: ImapSettings, n
     named = list(addressees(letter, settings, getattr(permit, "aliases", _NOBODY)))
     wrong, said = None, Options()
     try:
-        subject, _ = from_subject(letter.whole_subject, now)
-        said = merge(from_headers(letter.fields, now), subject)
+        said = from_mail(letter.whole_subject, letter.fields, now)
     except OptionError as error:
         wrong = Refused("", Refusal(error.reply, "bad_option"))
     fixed = [one.what for one in named if is_fixed(one.what)]
@@ -162,15 +153,5 @@ class _Taker:
         )
 
     def _wishes(self, said: Options, subaddress: str = "") -> Wishes:
-        permit, mdn = self.permit, self.letter.scan.mdn
-        return Wishes(
-            body=said.body or permit.body,
-            ref=said.ref,
-            at=said.at,
-            prio=said.prio,
-            dup=said.dup,
-            notify=said.notify or permit.notices,
-            tell=", ".join(permit.tell),
-            subaddress=subaddress,
-            mdn=mdn if mdn.lower() == permit.sender.lower() else "",
-        )
+        permit = self.permit
+        return permit.wishes(said, permit.sender, self.letter.scan.mdn, subaddress=subaddress)

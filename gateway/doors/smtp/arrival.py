@@ -8,6 +8,7 @@ from gateway.doors import transcripts
 from gateway.doors.smtp import proxy, replies
 from gateway.doors.smtp.settings import Kind
 from gateway.doors.smtp.upgrade import secured
+from gateway.rules import within
 
 if TYPE_CHECKING:
     from gateway.doors.smtp.connection import Connection
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def arrive(connection: Connection) -> None:
     """A load balancer says first for whom it comes; nobody else is asked or believed."""
     shared = connection.shared
-    if shared.is_in(connection.peer, shared.settings.proxies):
+    if within(connection.peer, shared.settings.proxies):
         connection.proxy = b""
     else:
         _enter(connection)
@@ -41,11 +42,11 @@ def proxied(connection: Connection, data: bytes) -> bytes:
 def _enter(connection: Connection) -> None:
     """Now it is known who it is. Places are counted before TLS and before any login."""
     shared, now, peer = connection.shared, connection.loop.time(), connection.peer
-    if connection.kind is Kind.DEVICE and not shared.is_in(peer, shared.settings.devices):
+    if connection.kind is Kind.DEVICE and not within(peer, shared.settings.devices):
         connection.record.transcript.note(transcripts.NOT_LISTED)
         connection.drop(replies.NO_DEVICE, "not_listed")
         return
-    trusted = shared.is_in(peer, shared.settings.trusted + shared.settings.devices)
+    trusted = within(peer, shared.settings.trusted + shared.settings.devices)
     admission = shared.guests.admit(
         peer, now, trusted=trusted, cut=lambda: connection.cut(replies.BUSY)
     )

@@ -13,7 +13,7 @@ from gateway.doors.smtp import replies
 from gateway.doors.smtp.settings import Kind
 from gateway.mail.prescan import Scan
 from gateway.numbers import E164, Refusal
-from gateway.options import OptionError, Options, from_headers, from_subject, merge
+from gateway.options import OptionError, Options, from_mail, merge
 from gateway.outbound.intake import Envelope, Recipient
 from gateway.outbound.permit import Permit, Policy
 from gateway.wishes import Wishes
@@ -71,8 +71,7 @@ class Draft:
         if not self.permit:
             raise DraftError(replies.NO_RECIPIENTS, "no_number")
         try:
-            in_subject, _ = from_subject(scan.subject, now)
-            asked = merge(from_headers(scan.options, now), in_subject)
+            asked = from_mail(scan.subject, scan.options, now)
         except OptionError as error:
             raise DraftError(error.reply, "option") from None
         named = self._named(asked, policy, self.permit)
@@ -103,12 +102,8 @@ class Draft:
             yield number
 
     def _wishes(self, one: Addressee, asked: Options, scan: Scan, permit: Permit) -> Wishes:
-        options = merge(asked, one.options)
-        # RFC 8098 §2.1: a receipt to anybody but the sender is for a person to decide
-        mdn = scan.mdn if scan.mdn.lower() == self.envelope_sender.lower() else ""
-        return Wishes(
-            body=options.body or permit.body, ref=options.ref, at=options.at, prio=options.prio,
-            dup=options.dup, notify=options.notify or permit.notices, tell=", ".join(permit.tell),
-            subaddress=one.subaddress, dsn=one.notify, orcpt=one.orcpt, envid=self.envid,
-            ret=self.ret, mdn=mdn,
+        return permit.wishes(
+            merge(asked, one.options), self.envelope_sender, scan.mdn,
+            subaddress=one.subaddress, dsn=one.notify, orcpt=one.orcpt,
+            envid=self.envid, ret=self.ret,
         )  # fmt: skip

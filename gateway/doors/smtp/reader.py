@@ -15,7 +15,6 @@ _IDLE_BUFFERS = 64
 _FEW_DOTS = 64
 
 CRLF, LF = b"\r\n", b"\n"
-END = b"\r\n.\r\n"
 _BEGINS_END = {
     end: tuple((end + b"." + end)[:length] for length in range(2 * len(end), 0, -1))
     for end in (CRLF, LF)

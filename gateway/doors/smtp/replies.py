@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.mail import prescan
 from gateway.store import Added
 
 OK = "250 2.0.0 Ok"
@@ -76,10 +77,7 @@ LOOP = "554 5.4.6 Routing loop"
 COMPLEX = "554 5.6.0 Message too complex"
 NUL = "554 5.6.0 NUL not allowed"
 LONG_LINE = "554 5.6.0 Line too long"
-SPLIT = (
-    "554 5.6.1 Split mail (message/partial) is not faxed: "
-    "switch splitting off in the copier or mail program"
-)
+SPLIT = f"554 5.6.1 {prescan.SPLIT}"
 TOO_BIG = "552 5.3.4 Message too big"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
 

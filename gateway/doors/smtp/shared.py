@@ -18,13 +18,12 @@ from gateway.doors.smtp import replies
 from gateway.doors.smtp.guests import GuestLimits, Guests
 from gateway.doors.smtp.part import Part, Writers
 from gateway.doors.smtp.reader import Buffers
-from gateway.doors.smtp.settings import SPARE_ROOM, STRESSED_IDLE, Networks, SmtpSettings
+from gateway.doors.smtp.settings import SPARE_ROOM, STRESSED_IDLE, SmtpSettings
 from gateway.doors.smtp.tls import Certificates
 from gateway.doors.smtp.users import Users
 from gateway.doors.transcripts import Transcripts
 from gateway.outbound.intake import Intake
 from gateway.outbound.permit import Policy
-from gateway.rules import within
 from gateway.spool import Spool
 from gateway.store import Store
 
@@ -35,7 +34,6 @@ log = structlog.get_logger()
 
 _LOOK_EVERY = 5.0  # s between looks at the free disk
 _PAUSE = 2.0  # s that senders are turned away at MAIL after the queue failed
-_MOST_KNOWN = 1024  # peers whose networks are remembered
 
 
 @dataclass
@@ -73,7 +71,6 @@ class Shared:
         self._resting: deque[Connection] = deque()
         self._waking = False
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._networks: dict[tuple[str, Networks], bool] = {}
         self._free = 0
         self._look_at = 0.0
         self._queue_down_until = 0.0
@@ -102,21 +99,13 @@ class Shared:
         if not self.connections:
             self.nobody.set()
 
-    def is_in(self, peer: str, networks: Networks) -> bool:
-        known = self._networks.get((peer, networks))
-        if known is None:
-            if len(self._networks) >= _MOST_KNOWN:
-                self._networks.clear()
-            known = self._networks[peer, networks] = within(peer, networks)
-        return known
-
     def refused(  # noqa: PLR0913 - the facts of a refusal, by name
         self, door: str, peer: str, reply: str, *,
         because: str = "", sender: str = "", recipient: str = "",
     ) -> None:  # fmt: skip
         """Every no is told twice: in the log, and as a row that support can search."""
-        facts = {"sender": sender, "because": because, "recipient": masked_address(recipient)}
         if self.guests.worth_a_line(peer, self.loop.time()):
+            facts = {"sender": sender, "because": because, "recipient": masked_address(recipient)}
             log.info(
                 "mail_refused", door=door, peer=peer, reply=reply,
                 **{name: value for name, value in facts.items() if value},
