@@ -144,7 +144,9 @@ def settle(home: House, acknowledged: set[str], injected: set[str], kills: int =
     # a kill catches each worker that was between the smarthost's 250 and its commit (P5)
     assert extra <= kills * MAILERS, f"{extra} extra copies in {kills} kills"
     delivered = {m["message_id"] for m in mails if "office@example.com" in m["recipients"]}
-    assert len(delivered) == len(injected), "one mail a received fax"
+    inbound = [f for f in home.faxes() if f["direction"] == "inbound"]
+    waiting = [f["id"] for f in inbound if f["held"]]  # five deaths: the admin was told, see above
+    assert len(delivered) + len(waiting) == len(injected), "one mail a received fax"
     told = {m["message_id"] for m in mails if "ann@example.com" in m["recipients"]}
     outbound = [f for f in home.faxes() if f["direction"] == "outbound"]
     assert len(told) == len(outbound), "every sender is told of each fax once"
