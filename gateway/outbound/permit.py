@@ -9,12 +9,13 @@ by anybody, and counts only where a rule says so. A copier that has not logged i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
+from gateway.address import Destination, Kind, concerns, destination
 from gateway.model import Ceiling
 from gateway.numbers import E164, DialPlan, Refusal
 from gateway.options import Options
@@ -131,6 +132,16 @@ class Policy:
         """
         facts = self._spender(identity, sender)
         return (*(_ceilings("sender", facts) if facts else ()), *self._everybody)
+
+    def is_fax(self, sender: str, domains: Collection[str]) -> bool:
+        """Would a notice to it be faxed? Then its sender would hear nothing.
+
+        Whoever may use an alias: a notice goes to its number all the same.
+        """
+        if not concerns(sender, domains):
+            return False
+        found = destination(sender, domains, self._book(tuple(self.rules.aliases)))
+        return isinstance(found, Destination) and found.kind is not Kind.POSTMASTER
 
     # who decides
 
