@@ -82,6 +82,7 @@ TOO_BIG = "552 5.3.4 Message too big"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
 
 # not now, and it is our fault
+POSTMASTER_BUSY = "450 4.7.1 Too much mail for the postmaster, please try again later"
 RELAY_DOWN = "451 4.4.1 The administrator's mail cannot be handed on now, please try again later"
 DISK_FULL = "452 4.3.1 Insufficient system storage"
 QUEUE_DOWN = "451 4.3.2 Queue not available, please try again later"

@@ -10,12 +10,13 @@ from gateway.address import Destination, Kind
 from gateway.doors.smtp import grammar, replies, spending
 from gateway.doors.smtp.draft import Addressee, Draft
 from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
+from gateway.doors.smtp.postmaster import postbox
 from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
 from gateway.mail.compose import ADDRESS
 from gateway.numbers import E164, Refusal
 from gateway.options import OptionError, Options, Where, from_pairs
-from gateway.outbound.permit import Permit
+from gateway.outbound.permit import Denied, Permit
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
@@ -23,12 +24,7 @@ if TYPE_CHECKING:
 
 Asked = tuple[Options, str]  # options and subaddress of a number
 _MOST_ASKED = 1000  # RCPTs of one mail, the same number again and again
-_WORDS = {  # that name a refusal at MAIL which is not about who sends
-    replies.TOO_BIG: "too_big",
-    replies.FAX_SENDER: "fax_sender",
-    replies.NOT_TOLD: "fax_sender",
-    **dict.fromkeys((replies.TROUBLE, replies.QUEUE_DOWN, replies.DISK_FULL), "degraded"),
-}
+_BOUNCE = Refusal(replies.AUTOMATIC, "auto_mail")
 
 
 class Transaction:
@@ -39,12 +35,13 @@ class Transaction:
         self._session = session
         self._login = login
         self._mail: Mail | None = None
-        self._permit: Permit | None = None  # None = it may write to the postmaster only
+        self._verdict: Permit | Refusal = _BOUNCE  # refused: it may write to the postmaster only
+        self._is_strange = False  # refused, and not even known
         self._addressees: list[Addressee] = []
         self._numbers: dict[E164, Asked] = {}
         self._postmaster = False
         self._refused = self._asked = 0
-        self._turned_away = False  # at MAIL
+        self._turned_away = ""  # at MAIL: the word for why
         self._sender = ""  # as the client gave it
 
     @property
@@ -54,20 +51,25 @@ class Transaction:
     def mail(self, argument: str) -> str:
         if self._mail:
             raise Refused(replies.ONE_SENDER)
-        self._turned_away = True  # until it is accepted
-        mail = grammar.mail(argument, tolerant=self._session.tolerant)
-        self._sender, self._permit = mail.sender, None  # of one refused before nothing counts
+        try:
+            mail = grammar.mail(argument, tolerant=self._session.tolerant)
+        except Refused as error:
+            self._turned_away = error.because
+            raise
+        self._sender = mail.sender
         if refusal := self._refusal(mail):
-            return self._refuse(Refusal(refusal, _WORDS.get(refusal, "sender_denied")))
-        self._mail, self._refused, self._turned_away = mail, 0, False
-        self._session.step()
+            self._turned_away = refusal.event
+            return self._refuse(refusal)
+        self._mail, self._refused, self._turned_away = mail, 0, ""
+        if not self._is_strange:
+            self._session.step()
         return replies.SENDER_OK
 
     def rcpt(self, argument: str) -> str | Coroutine[Any, Any, str]:
         """The reply, or, where spending has a ceiling, how to get it."""
         if not self._mail:
             if self._turned_away:  # a client that pipelines could not know (RFC 2920 §3.1)
-                return self._refuse(Refusal(replies.MAIL_FIRST, "sender_denied"))
+                return self._refuse(Refusal(replies.MAIL_FIRST, self._turned_away))
             raise Refused(replies.MAIL_FIRST)
         if not (argument.isascii() or self._mail.utf8):
             raise Refused(replies.BAD_LINE)
@@ -75,24 +77,27 @@ class Transaction:
         if self._asked > _MOST_ASKED:
             raise Hangup(replies.TOO_MANY_COMMANDS, "junk")
         rcpt = grammar.rcpt(argument, tolerant=self._session.tolerant)
-        aliases = self._permit.aliases if self._permit else {}
+        verdict = self._verdict
+        aliases = verdict.aliases if isinstance(verdict, Permit) else {}
         found = address.destination(rcpt.address, self._shared.settings.domains, aliases)
+        if isinstance(found, Destination) and found.kind is Kind.POSTMASTER:
+            return self._to_postmaster(rcpt)
+        if isinstance(verdict, Refusal):
+            relay = Refusal.RELAY_TRY
+            return self._refuse(relay if found is relay else verdict, rcpt.address)
         if isinstance(found, Refusal):
             return self._refuse(found, rcpt.address)
-        if found.kind is Kind.POSTMASTER:
-            return self._to_postmaster(rcpt)
-        if not self._permit:
-            return self._refuse(Refusal(replies.AUTOMATIC, "auto_mail"), rcpt.address)
         if self._postmaster:
             return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt.address)
-        return self._to_numbers(found, rcpt, self._permit)
+        return self._to_numbers(found, rcpt, verdict)
 
     def draft(self) -> Draft:
         """Complete, or `Refused`."""
-        mail, permit = self._mail, self._permit
+        mail, verdict = self._mail, self._verdict
         if not (mail and (self._addressees or self._postmaster)):
             asked = self._refused or self._turned_away
             raise Refused(replies.NO_RECIPIENTS if asked else replies.RCPT_FIRST)
+        permit = None if isinstance(verdict, Refusal) else verdict
         limit = self._shared.settings.max_recipients
         return Draft(
             sender=permit.sender if permit else mail.sender, envelope_sender=mail.sender,
@@ -101,40 +106,46 @@ class Transaction:
             most=limit, envid=mail.envid, ret=mail.ret,
         )  # fmt: skip
 
-    def _refusal(self, mail: Mail) -> str:
+    def _refusal(self, mail: Mail) -> Refusal | None:
+        """Of the whole mail. Who may not fax may still write to the postmaster (A16)."""
+        self._verdict = verdict = self._judged(mail)
+        may_go_on = verdict is _BOUNCE or self._shared.services.forward
+        if isinstance(verdict, Refusal) and not may_go_on:
+            return verdict
+        if mail.size > self._shared.settings.max_message:
+            return Refusal(replies.TOO_BIG, "too_big")
+        trouble = self._shared.trouble()
+        return Refusal(trouble, "degraded") if trouble else None
+
+    def _judged(self, mail: Mail) -> Permit | Refusal:
+        """May it fax? Null senders and those that nobody could tell may not."""
         policy = self._shared.services.policy
         who = policy.who(mail.sender, login=self._login, peer=self._session.peer)
         verdict = policy.sender(who)
-        if isinstance(verdict, Permit):
-            self._permit = verdict
-            if self._is_fax(verdict.sender):
-                return replies.FAX_SENDER
-            if not (verdict.tell or self._session.tolerant or _is_mailbox(verdict.sender)):
-                return replies.NOT_TOLD
-        elif mail.sender or not (who.login or who.trusted or who.device):
-            return verdict.reply
-        # else a bounce: the postmaster reads those (A16), nobody faxes them
-        if mail.size > self._shared.settings.max_message:
-            return replies.TOO_BIG
-        return self._shared.trouble()
-
-    def _is_fax(self, sender: str) -> bool:
-        """A notice to it would come back to this door, and its sender would hear nothing."""
-        domains = self._shared.settings.domains
-        if not address.concerns(sender, domains):
-            return False
-        aliases = self._shared.services.policy.rules.aliases
-        book = {name: alias.numbers for name, alias in aliases.items()}  # not only its own ones
-        found = address.destination(sender, domains, book)
-        return isinstance(found, Destination) and found.kind is not Kind.POSTMASTER
+        is_known = bool(who.login or who.trusted or who.device)
+        self._is_strange = not is_known and isinstance(verdict, Denied)
+        if isinstance(verdict, Denied):
+            is_bounce = is_known and not mail.sender
+            return _BOUNCE if is_bounce else Refusal(verdict.reply, "sender_denied")
+        if policy.is_fax(verdict.sender, self._shared.settings.domains):
+            return Refusal(replies.FAX_SENDER, "fax_sender")
+        if not (verdict.tell or self._session.tolerant or _is_mailbox(verdict.sender)):
+            return Refusal(replies.NOT_TOLD, "fax_sender")
+        return verdict
 
     def _to_postmaster(self, rcpt: Rcpt) -> str:
         if not self._shared.services.forward:
             return self._refuse(Refusal(replies.NO_POSTMASTER, "no_postmaster"), rcpt.address)
         if self._addressees:
             return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt.address)
+        if not (self._postmaster or self._has_room()):
+            return self._refuse(Refusal(replies.POSTMASTER_BUSY, "quota"), rcpt.address)
         self._postmaster = True
         return replies.RECIPIENT_OK
+
+    def _has_room(self) -> bool:
+        now, peer = self._shared.loop.time(), self._session.peer
+        return postbox(self._shared).takes(peer, now, strange=self._is_strange)
 
     def _to_numbers(
         self, found: Destination, rcpt: Rcpt, permit: Permit
