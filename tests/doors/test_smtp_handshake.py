@@ -10,6 +10,7 @@ import struct
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.spool import Spool
 from gateway.store import Store
@@ -191,6 +192,38 @@ async def test_plain_text_where_tls_is_wanted(store: Store, spool: Spool) -> Non
         client = await raw(connect)
         client.send(HELLO)
         await until(lambda: not connect.listener._shared.connections)
+
+
+async def test_no_plain_word_where_tls_is_wanted(store: Store, spool: Spool) -> None:
+    """Whoever has no place is told so in the log alone: it would read a word as broken TLS."""
+    async with door(store, spool, mode="tls", most=1) as connect:
+        first = await connect()
+        with capture_logs() as logs:
+            with pytest.raises((ConnectionError, ssl.SSLError)) as error:
+                await connect(greeted=False)
+            assert getattr(error.value, "reason", "") != "WRONG_VERSION_NUMBER"
+            assert await (await raw(connect)).reader.read() == b""
+        assert [one["reply"] for one in logs] == ["421 4.3.2 Busy"]
+        assert await first.say("NOOP") == "250 2.0.0 Ok"
+
+
+@pytest.mark.parametrize("greeted", [True, False])
+async def test_whose_place_is_taken_on_a_port_for_tls(
+    store: Store, spool: Spool, greeted: bool
+) -> None:
+    """In TLS it is told; before that only cut."""
+    async with door(store, spool, mode="tls", most=1) as connect:
+        shared = connect.listener._shared
+        first = await connect() if greeted else await raw(connect)
+        await until(lambda: len(shared.guests) == 1)
+        (session,) = shared.connections
+        assert session.guest
+        session.guest.useful_at -= 60.0  # it has brought nothing for long
+        assert await (await connect()).say("NOOP") == "250 2.0.0 Ok"
+        said = b"421 4.3.2 Busy\r\n" if greeted else b""
+        with contextlib.suppress(ConnectionError):
+            assert await first.reader.read() == said
+        await until(lambda: len(shared.connections) == len(shared.guests) == 1)
 
 
 @pytest.mark.parametrize("mode", MODES)

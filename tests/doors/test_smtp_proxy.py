@@ -104,6 +104,15 @@ async def test_a_listed_peer_must_say_it(connect: Connect, first: bytes) -> None
     assert await client.is_over()
 
 
+async def test_a_balancer_before_tls_that_does_not_say_it(store: Store, spool: Spool) -> None:
+    """Its client, which speaks TLS, could make nothing of a reply."""
+    async with door(store, spool, rules=RULES, mode="tls", proxies=LOOPBACK) as connect:
+        with capture_logs() as logs:
+            client = await balanced(connect, b"\x16\x03\x01")
+            assert await client.reply() == ""
+        assert [(one["because"], one["reply"]) for one in logs] == [("proxy", BAD_PROXY)]
+
+
 @pytest.mark.parametrize("first", [b"", b"PROXY TCP4 "])
 async def test_a_listed_peer_must_say_it_soon(connect: Connect, first: bytes) -> None:
     client = await balanced(connect, first)

@@ -36,9 +36,9 @@ async def secured(connection: Connection) -> bool:
         connection.record.transcript.note(transcripts.TLS_FAILED.format(_reason(error)))
         connection.note(replies.TLS_FAILED, "tls")
         return _failed(connection)
-    if transport is None:  # the client left meanwhile
+    talk = transport.get_extra_info("ssl_object") if transport else None
+    if not (transport and talk):  # the client left meanwhile, or its place is another's
         return _failed(connection)
-    talk = transport.get_extra_info("ssl_object")
     connection.record.transcript.note(transcripts.TLS_ON.format(talk.version()))
     connection.over(transport)
     return True
