@@ -24,7 +24,7 @@ from typing import BinaryIO
 from gateway.mail.body import PLAIN, Attachment, Report, write_body
 from gateway.mail.headers import clean
 
-__all__ = ["ADDRESS", "Attachment", "HeaderError", "Mail", "Report", "write"]
+__all__ = ["ADDRESS", "Attachment", "HeaderError", "Mail", "Report", "is_mailbox", "write"]
 
 _WORD = 45  # bytes of UTF-8 in one encoded word: a line of 73 characters (RFC 2047 §2: 76)
 _FIRST = 30  # in the first, which stands on the line of the header's name
@@ -140,9 +140,20 @@ def field_of(name: str, text: str, kind: str = "") -> str:
     return f"{head}{' ' if fits else _NEXT}{text}\r\n" if text else ""
 
 
+def is_mailbox(address: str) -> bool:
+    """An address as it stands in an envelope, in any script (RFC 6531)."""
+    plain = "".join(one if one.isascii() else "x" for one in address)
+    return address.isprintable() and ADDRESS.fullmatch(plain) is not None
+
+
 def mailbox(written: str) -> str:
-    """`Name <address>` or an address, safe in a header. Raises ValueError on anything else."""
+    """`Name <address>` or an address, safe in a header. Raises ValueError on anything else.
+
+    Our headers are ASCII: an address in another script is shown as a group's name (RFC 6857 §3.1).
+    """
     name, address = _mailbox(written)
+    if not address.isascii():
+        return f"{encoded(address)} :;"
     if not name:
         return address
     if PLAIN.fullmatch(name):
@@ -158,7 +169,7 @@ def address(written: str) -> str:
 def _mailbox(written: str) -> tuple[str, str]:
     match = _MAILBOX.fullmatch(written)
     address = (match["inside"] or match["alone"]) if match else ""
-    if not match or not ADDRESS.fullmatch(address):
+    if not match or not is_mailbox(address):
         raise ValueError(f"{written!r} is no mail address")
     return clean((match["name"] or "").strip().strip('"')), address
 

@@ -23,12 +23,13 @@ from typing import BinaryIO, Literal
 import aiosmtplib
 
 from gateway.errors import Cause, PermanentError, TransientError
-from gateway.mail.compose import ADDRESS
+from gateway.mail.compose import ADDRESS, is_mailbox
 from gateway.mail.headers import clean
 
 SLOWEST = 32 << 10  # bytes/s
 _BLOCK = 256 << 10
 _OUR_ACCOUNT = frozenset({530, 534, 535, 538})  # RFC 4954: nothing that is the mail's fault
+_ASCII_ONLY = "5.6.7 an address in another script, and it offers no SMTPUTF8"  # RFC 6531 §3.5
 _SYNTAX = frozenset({500, 501, 502, 503, 504})  # a wrong port or a wrong server
 
 
@@ -128,8 +129,9 @@ class Smarthost:
 
 def _check(envelope_from: str, recipients: Sequence[str]) -> None:
     """The library reads addresses loosely; these go out as they are or not at all."""
-    addresses = [*recipients, *([envelope_from] if envelope_from else [])]
-    wrong = [one for one in addresses if not ADDRESS.fullmatch(one)]
+    wrong = [one for one in recipients if not is_mailbox(one)]
+    if envelope_from and not ADDRESS.fullmatch(envelope_from):
+        wrong.append(envelope_from)
     if wrong or not recipients:
         raise PermanentError(f"no mail address: {clean(', '.join(wrong))}", Cause.REJECTED)
 
@@ -137,13 +139,22 @@ def _check(envelope_from: str, recipients: Sequence[str]) -> None:
 async def _offer(
     client: aiosmtplib.SMTP, envelope_from: str, recipients: Sequence[str], size: int
 ) -> list[aiosmtplib.SMTPRecipientRefused]:
-    """Say the envelope; returns the refusals."""
-    sized = client.supports_extension("size")
-    await client.mail(envelope_from, options=[f"SIZE={size}"] if sized else [])
+    """Say the envelope; returns the refusals.
+
+    One in another script is said only where SMTPUTF8 is offered, and refused where it is not.
+    """
+    options = [f"SIZE={size}"] if client.supports_extension("size") else []
+    scripts = client.supports_extension("smtputf8")
+    if scripts and not all(map(str.isascii, recipients)):
+        options.append("SMTPUTF8")
+    await client.mail(envelope_from, options=options)
     refusals = []
     for recipient in recipients:
+        if not (scripts or recipient.isascii()):
+            refusals.append(aiosmtplib.SMTPRecipientRefused(553, _ASCII_ONLY, recipient))
+            continue
         try:
-            await client.rcpt(recipient)
+            await client.rcpt(recipient, encoding="utf-8")
         except aiosmtplib.SMTPRecipientRefused as refusal:
             if refusal.code == 421:  # it closes the connection (RFC 5321 §3.8)
                 raise

@@ -125,7 +125,21 @@ def test_a_header_that_is_not_what_was_meant_stops_the_mail() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "a", "a@", "a b@c", "<a@b>x", "a@b\r\nBcc: c@d", "a@b, c@d", "ü@example.com"]
+    "written",
+    [
+        "",
+        "a",
+        "a@",
+        "a b@c",
+        "<a@b>x",
+        "a@b\r\nBcc: c@d",
+        "a@b, c@d",
+        "ü@",
+        "ü\u2028@b",
+        "\u202eü@b",
+        "ü @b",
+        "<ü>@b",
+    ],
 )
 def test_no_address(written: str) -> None:
     for read in (mailbox, address):
@@ -195,6 +209,22 @@ def test_a_field_of_a_report(text: str, kind: str, line: str) -> None:
 )
 def test_an_address_alone(written: str) -> None:
     assert address(written) == "a@b.example"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("jürgen@bücher.example", "jürgen@bücher.example"),
+        ("J <用户@例え.example>", "用户@例え.example"),
+    ],
+)
+def test_an_address_in_another_script(written: str, shown: str, tmp_path: Path) -> None:
+    """Our headers stay ASCII: it is shown as the name of a group that nobody can answer to."""
+    message = parsed(mail(to=(written, "a@b.example")), tmp_path)
+    assert not message.defects
+    assert not message["To"].defects
+    assert message["To"] == f'"{shown}":;, a@b.example'
+    assert address(written) == shown
 
 
 def test_self_test_of_the_start() -> None:

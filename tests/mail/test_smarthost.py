@@ -292,7 +292,7 @@ async def test_the_null_sender_one_transaction_and_the_same_message_id(tmp_path:
     assert [got.mail["Message-ID"] for got in mailbox.mails] == ["<1.delivered@fax.local>"] * 2
 
 
-@pytest.mark.parametrize("wrong", ["", "a", "a@b\r\nRCPT TO:<x@y>", "a@b c", "<a@b>", "ü@b"])
+@pytest.mark.parametrize("wrong", ["", "a", "a@b\r\nRCPT TO:<x@y>", "a@b c", "<a@b>", "ü b@c"])
 async def test_addresses_are_checked_before_anything_is_said(wrong: str, message: Path) -> None:
     with pytest.raises(PermanentError, match="no mail address"):
         await Smarthost(Relay("127.0.0.1", 1)).send("", [wrong], message)
@@ -309,6 +309,47 @@ async def test_some_recipients_refused(message: Path) -> None:
     assert (got.sender, got.recipients) == ("fax@fax.local", ("a@example.com",))
     assert got.content.endswith(b"\r\n.dot\r\n")
     await mailbox.stop()
+
+
+FOREIGN = "jürgen@bücher.example"
+
+
+async def test_an_address_in_another_script(tmp_path: Path) -> None:
+    """RFC 6531: asked for only where it is needed; the mail itself stays ASCII."""
+    mailbox = Mailbox()
+    await mailbox.start()
+    host = Smarthost(Relay(*mailbox.address, timeout=5.0))
+    write(Mail("fax@fax.local", (FOREIGN,), "x", "y", "<1@fax.local>", 0.0), tmp_path / "mail.eml")
+    assert await host.send("", [FOREIGN], tmp_path / "mail.eml") == []
+    (got,) = mailbox.mails
+    assert (got.sender, got.recipients) == ("", (FOREIGN,))
+    assert got.content.isascii()
+    await mailbox.stop()
+
+
+@pytest.mark.parametrize(
+    ("offers", "to", "said"),
+    [
+        ("250-SMTPUTF8\r\n", [FOREIGN], "MAIL FROM:<> SIZE=27 SMTPUTF8"),
+        ("250-SMTPUTF8\r\n", ["a@example.com"], "MAIL FROM:<> SIZE=27"),
+        ("", ["a@example.com", FOREIGN], "MAIL FROM:<> SIZE=27"),
+    ],
+)
+async def test_smtputf8_is_asked_for_where_it_is_needed_and_offered(
+    offers: str, to: list[str], said: str, message: Path
+) -> None:
+    async with serving({"EHLO": f"250-x\r\n{offers}250 SIZE 9000"}) as server:
+        refused = await Smarthost(server.relay).send("", to, message)
+    assert said in server.heard
+    assert len([line for line in server.heard if line.startswith("RCPT")]) == 1
+    assert [one.recipient for one in refused] == to[1:]
+
+
+async def test_a_server_without_smtputf8_is_not_asked(message: Path) -> None:
+    async with serving({}) as server:
+        with pytest.raises(PermanentError, match=r"553 5\.6\.7 .*SMTPUTF8"):
+            await Smarthost(server.relay).send("", [FOREIGN], message)
+    assert not [line for line in server.heard if line.startswith(("RCPT", "DATA"))]
 
 
 async def test_the_password_is_in_no_repr() -> None:

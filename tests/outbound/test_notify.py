@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from aiosmtpd.smtp import Envelope
+from aiosmtpd.smtp import SMTP, Envelope
 
 from gateway.demo.mailbox import Mailbox, Trouble
 from gateway.errors import TransientError
@@ -175,6 +176,34 @@ async def test_nobody_of_them_is_there(mailbox: Mailbox, spool: Spool, clock: Cl
     (got,) = mailbox.mails
     assert got.recipients == (ADMIN,)
     assert all(f"{name} could not be told" in got.text().lower() for name in names)
+
+
+class AsciiOnly(Mailbox):
+    """A smarthost that knows no other script."""
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        await super().start(host, port)
+        await self.stop()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: SMTP(self, loop=loop), host, port)
+        self.address = self._server.sockets[0].getsockname()[:2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "hears"), [(Mailbox, "jürgen@bücher.example"), (AsciiOnly, ADMIN)]
+)
+async def test_a_sender_in_another_script(
+    spool: Spool, clock: Clock, kind: type[Mailbox], hears: str
+) -> None:
+    """RFC 6531: told where the smarthost can; else the administrator hears why it was not."""
+    mailbox = kind()
+    await mailbox.start()
+    after = await room(mailbox, spool, clock)(done(sender="jürgen@bücher.example"))
+    assert after.state is State.CLOSED
+    assert ("SMTPUTF8" in after.reason) == (hears == ADMIN)
+    (got,) = mailbox.mails
+    assert got.recipients == (hears,)
+    await mailbox.stop()
 
 
 async def test_no_relay(mailbox: Mailbox, spool: Spool, clock: Clock) -> None:
