@@ -80,8 +80,9 @@ async def purge(store: Store, spool: Spool, retention: Retention, now: float) ->
         if fax and fax.state is State.CLOSED and now - fax.since > _keep(fax, retention):
             await spool.drop(fax.id)
             count += 1
-    if count:
-        log.info("documents_purged", faxes=count)
+    mails = await store.drop_messages(sent=now - retention.sent, failed=now - retention.failed)
+    if count or mails:
+        log.info("documents_purged", faxes=count, mails=mails)
     return count
 
 

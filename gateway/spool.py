@@ -47,8 +47,11 @@ class Unfinished(Protocol):
     @property
     def path(self) -> Path: ...
 
-    def finish(self) -> int:
-        """Write what is left; returns the open file, which the spool makes durable and closes."""
+    def finish(self) -> int | None:
+        """Write what is left; returns the open file, which the spool makes durable and closes.
+
+        None = it needs no file: whoever `then` names keeps it.
+        """
 
 
 Name = tuple[str, Kind]  # of which fax, and what it is to it
@@ -141,16 +144,18 @@ class Spool:
         if self._fails:  # and until it has ended, nobody is told yes
             raise FsyncError(errno.EIO, "the disk failed an fsync before")
         outcomes: list[BaseException | Next | None] = []
+        has_files = False
         for keep in batch:
             try:
-                _make_durable(keep)
+                has_files = _make_durable(keep) or has_files
                 outcomes.append(keep.then() if keep.then else None)
             except Exception as error:  # noqa: BLE001 - it is that one caller's
                 outcomes.append(error)
                 if isinstance(error, FsyncError):
                     self._break()
         try:
-            sync_directory(self._kept)
+            if has_files:
+                sync_directory(self._kept)
         except FsyncError:  # not any error: a lack of descriptors passes
             self._break()
             raise
@@ -161,11 +166,15 @@ class Spool:
         self._committer.loop.call_soon_threadsafe(self.broken.set)
 
 
-def _make_durable(keep: _Keep) -> None:
+def _make_durable(keep: _Keep) -> bool:
+    """False: there is no file to it."""
     if isinstance(keep.part, Path):
         path, descriptor = keep.part, os.open(keep.part, _READ)
+    elif (finished := keep.part.finish()) is None:
+        keep.names()
+        return False
     else:
-        path, descriptor = keep.part.path, keep.part.finish()
+        path, descriptor = keep.part.path, finished
     try:
         first, *others = keep.names()
         _fsync(descriptor)
@@ -176,6 +185,7 @@ def _make_durable(keep: _Keep) -> None:
             os.unlink(name)  # noqa: PTH108 - see _Keep
         os.link(path, name)
     os.rename(path, first)  # noqa: PTH104
+    return True
 
 
 def sync_directory(path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pikepdf
 
 from gateway.model import Direction, Fax, State, new_id
+from gateway.spool import Kind, Spool
+from gateway.store import Store
 
 NUMBER = "+14155550100"
 LINE = "+14155550199"
@@ -44,3 +46,12 @@ def pdf(pages: int = 1) -> bytes:
     out = io.BytesIO()
     document.save(out, deterministic_id=True)
     return out.getvalue()
+
+
+async def mails(store: Store, spool: Spool) -> list[bytes]:
+    """What each fax came from, the newest first, whoever keeps it."""
+    kept = []
+    for fax in await store.latest(99):
+        content = await store.message(fax.id)
+        kept.append(content or spool.path(fax.id, Kind.MESSAGE).read_bytes())
+    return kept

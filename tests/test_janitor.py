@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,30 @@ async def test_purge(store: Store, spool: Spool, fax: Fax, age: float, goes: boo
     assert await purge(store, spool, KEEP, NOW) == goes
     assert path.exists() is not goes
     assert await store.get(aged.id), "the history stays"
+
+
+@pytest.mark.parametrize(
+    ("facts", "days", "goes"),
+    [
+        ({}, 8, True),
+        ({}, 6, False),
+        ({"cause": "busy"}, 29, False),
+        ({"cause": "busy"}, 31, True),
+        ({"state": State.FAILED, "cause": "busy"}, 9999, False),
+    ],
+)
+async def test_small_mails_go_as_files_do(
+    store: Store, spool: Spool, facts: dict[str, Any], days: float, goes: bool
+) -> None:
+    """Also those of a thousand faxes, and those beside them stay."""
+    since = NOW - days * DAY
+    old = [outbound(**{"state": State.CLOSED, "since": since} | facts) for _ in range(1001)]
+    new = outbound(State.CLOSED, since=NOW)
+    for fax in (*old, new):
+        await store._db.write(units.add([fax], since, b"mail"))
+    await purge(store, spool, KEEP, NOW)
+    left = [fax.id for fax in (*old, new) if await store.message(fax.id)]
+    assert left == [new.id] if goes else left == [fax.id for fax in (*old, new)]
 
 
 async def test_files_that_go_meanwhile_are_somebodys_business(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.document import PrepareTask, Workshop
 from gateway.model import Fax
@@ -15,6 +17,7 @@ from gateway.wishes import wishes_of
 class Prepare:
     """The room and what it works with."""
 
+    small: Callable[[str], Awaitable[bytes]]  # the mail of a fax, b"" = it is a file
     spool: Spool
     workshop: Workshop
     max_pages: int
@@ -22,24 +25,24 @@ class Prepare:
     body: str = "cover"  # where the sender does not say
 
     async def __call__(self, fax: Fax) -> Fax:
-        document, thumbnail = self.spool.part(), self.spool.part()
+        message, document, thumbnail = (self.spool.part() for _ in range(3))
         wishes = wishes_of(fax.wishes)
-        task = PrepareTask(
-            message=self.spool.path(fax.id, Kind.MESSAGE),
-            document=document,
-            thumbnail=thumbnail,
-            number=fax.number,
-            max_pages=self.max_pages,
-            paper=self.paper,
-            body=wishes.body or self.body,
-        )
         try:
+            task = PrepareTask(
+                message=await self._message(fax, message),
+                document=document,
+                thumbnail=thumbnail,
+                number=fax.number,
+                max_pages=self.max_pages,
+                paper=self.paper,
+                body=wishes.body or self.body,
+            )
             prepared = await self.workshop.prepare(task, last_try=fax.attempts > 1)
             await self.spool.keep(document, [(fax.id, Kind.DOCUMENT)])
             if thumbnail.exists():
                 await self.spool.keep(thumbnail, [(fax.id, Kind.THUMBNAIL)])
         finally:
-            for part in (document, thumbnail):
+            for part in (message, document, thumbnail):
                 await asyncio.to_thread(part.unlink, missing_ok=True)
         return fax.prepared(
             pages=prepared.pages,
@@ -47,3 +50,11 @@ class Prepare:
             skipped="\n".join(prepared.skipped),
             due_at=wishes.at or wishes.turn(fax.created_at),
         )
+
+    async def _message(self, fax: Fax, copy: Path) -> Path:
+        """The mail as a file; of a small one a copy that nobody needs afterwards."""
+        content = await self.small(fax.id)
+        if not content:
+            return self.spool.path(fax.id, Kind.MESSAGE)
+        await asyncio.to_thread(copy.write_bytes, content)
+        return copy

@@ -25,14 +25,16 @@ from gateway.store.units import DEATHS, RESEND_WINDOW, Added, Change, fax_of
 DATABASE = "gateway.db"  # below DATA_DIR
 
 __all__ = [
-    "DATABASE", "DEATHS", "HELD", "RESEND_WINDOW", "Added", "Change", "Event", "Full", "Store",
-    "StoreError", "Wanted", "Where", "fax_of",
+    "DATABASE", "DEATHS", "HELD", "RESEND_WINDOW", "SMALL", "Added", "Change", "Event", "Full",
+    "Store", "StoreError", "Wanted", "Where", "fax_of",
 ]  # fmt: skip
 
 HELD: Literal["held"] = "held"
 Where = State | Literal["held"]
 """Where work waits: the faxes of a state, or the held ones of all states."""
 
+_SLICE = 500  # rows of one transaction
+SMALL = 64 * 1024  # bytes of a mail that we keep ourselves; a file would cost more
 FORGOTTEN = 2 * 86400.0  # s after its end until a lease is nobody's; only a restart is sooner
 PATIENCE = 1.0  # s between tries to keep what cannot be asked for again
 
@@ -82,9 +84,12 @@ class Store:
         self.added(faxes)
         return added
 
-    def adding(self, faxes: Sequence[Fax], *, now: float) -> Next:
-        """The same for the spool's thread, when the files are durable. `added` must follow."""
-        return self._db.writing(units.add(faxes, now))
+    def adding(self, faxes: Sequence[Fax], message: bytes, *, now: float) -> Next:
+        """The same for the spool's thread, when the files are durable. `added` must follow.
+
+        `message`: the mail they come from, where it is no file.
+        """
+        return self._db.writing(units.add(faxes, now, message))
 
     def added(self, faxes: Sequence[Fax]) -> None:
         """There may be work for the rooms."""
@@ -226,6 +231,25 @@ class Store:
     async def counts(self) -> list[Row]:
         """Open faxes: state, held (0 or 1), faxes, oldest (when it entered the state)."""
         return await self._db.read(units.rows(queries.COUNTS))
+
+    async def message(self, fax: str) -> bytes:
+        """The mail that a fax comes from; b"" = it is a file, or gone."""
+        rows = await self._db.read(units.rows(queries.MESSAGE, fax=fax))
+        content: bytes = rows[0]["content"] if rows else b""
+        return content
+
+    async def drop_messages(self, *, sent: float, failed: float) -> int:
+        """Those of faxes that were closed before; returns how many.
+
+        A slice at a time: mails that come in wait behind each.
+        """
+        dropped, after = 0, ""
+        while rows := await self._db.read(units.rows(queries.MESSAGES, after=after, most=_SLICE)):
+            after = rows[-1]["fax"]
+            closed = (row for row in rows if row["state"] == State.CLOSED)
+            old = [r["fax"] for r in closed if r["since"] < (failed if r["cause"] else sent)]
+            dropped += await self._db.write(units.drop_messages(old)) if old else 0
+        return dropped
 
     async def known(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that are faxes."""

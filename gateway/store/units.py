@@ -41,7 +41,7 @@ def fax_of(row: Row) -> Fax:
     return Fax(**known | {"direction": Direction(row["direction"]), "state": State(row["state"])})
 
 
-def add(faxes: Sequence[Fax], now: float) -> Unit[list[Added]]:
+def add(faxes: Sequence[Fax], now: float, message: bytes = b"") -> Unit[list[Added]]:
     added = []
     for fax in faxes:
         if not (yield queries.ADD, _facts(fax)):
@@ -52,6 +52,8 @@ def add(faxes: Sequence[Fax], now: float) -> Unit[list[Added]]:
                 added.append(Added(known["id"], duplicate=True))
                 continue
         yield queries.NOTE, _note(fax, now, fax.reason)
+        if message:
+            yield queries.KEEP_MESSAGE, {"fax": fax.id, "content": message}
         added.append(Added(fax.id, duplicate=False))
     return added
 
@@ -93,6 +95,12 @@ def _facts(fax: Fax) -> dict[str, Any]:
 
 def _note(fax: Fax, now: float, note: str) -> dict[str, Any]:
     return {"fax": fax.id, "version": fax.version, "at": now, "state": fax.state, "note": note}
+
+
+def drop_messages(faxes: Sequence[str]) -> Unit[int]:
+    for fax in faxes:
+        yield queries.DROP_MESSAGE, {"fax": fax}
+    return len(faxes)
 
 
 def rows(statement: str, **parameters: Any) -> Unit[list[Row]]:  # noqa: ANN401

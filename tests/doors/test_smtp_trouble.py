@@ -24,8 +24,9 @@ from gateway.doors.smtp.settings import LOOPBACK
 from gateway.model import Fax, new_id
 from gateway.rules import within
 from gateway.spool import Spool
-from gateway.store import Added, Store, StoreError
+from gateway.store import SMALL, Added, Store, StoreError
 from tests.doors.client import END, FROM, HEAD, HELLO, OK, TEXT, TO, Client, door, until
+from tests.make import mails
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +36,7 @@ DISK_FULL = "452 4.3.1 Insufficient system storage"
 TIMEOUT = "421 4.4.2 Timeout"
 STOPPING = "421 4.3.2 Service shutting down"
 LINE = b"a line of the mail, not a short one, of ordinary text\r\n"
+FILED = HEAD + b"\r\n" + LINE * (SMALL // len(LINE))  # one block, and a file
 BIG = HEAD + b"\r\n" + LINE * 12_000  # some blocks
 
 
@@ -48,11 +50,11 @@ class Gated:
         self.loop = asyncio.get_running_loop()
         self.added = store.added
 
-    def adding(self, faxes: Sequence[Fax], *, now: float) -> Next:
+    def adding(self, faxes: Sequence[Fax], message: bytes, *, now: float) -> Next:
         """In the spool's thread."""
         self.loop.call_soon_threadsafe(self.reached.set)
         assert self.gate.wait(10)
-        return self.store.adding(faxes, now=now)
+        return self.store.adding(faxes, message, now=now)
 
 
 class Failing:
@@ -63,10 +65,10 @@ class Failing:
         self.errors = [error]
         self.added = store.added
 
-    def adding(self, faxes: Sequence[Fax], *, now: float) -> Next:
+    def adding(self, faxes: Sequence[Fax], message: bytes, *, now: float) -> Next:
         if self.errors:
             raise self.errors.pop()
-        return self.store.adding(faxes, now=now)
+        return self.store.adding(faxes, message, now=now)
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, name: str, error: int, below: Path) -> None:
@@ -106,10 +108,10 @@ async def test_no_answer_before_both_commits(store: Store, spool: Spool) -> None
     gated = Gated(store)
     async with door(gated, spool) as connect:  # type: ignore[arg-type]
         client, other = await connect.ready(FROM, TO, "DATA"), await connect.ready()
-        answer = asyncio.create_task(client.say(TEXT + END))
+        answer = asyncio.create_task(client.say(FILED + END))
         await gated.reached.wait()
         (path,) = spool.kept()
-        assert path.read_bytes() == TEXT + b"\r\n"
+        assert path.read_bytes() == FILED + b"\r\n"
         assert await other.say("NOOP") == "250 2.0.0 Ok"  # the loop had its turn
         assert not answer.done()
         gated.gate.set()
@@ -117,7 +119,7 @@ async def test_no_answer_before_both_commits(store: Store, spool: Spool) -> None
         assert len(await store.latest(9)) == 1
 
 
-@pytest.mark.parametrize("body", [TEXT, BIG], ids=["small", "blocks"])
+@pytest.mark.parametrize("body", [FILED, BIG], ids=["a block", "blocks"])
 @pytest.mark.parametrize("place", ["incoming", "spool"])
 async def test_a_failed_fsync_is_never_a_250(
     store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch, place: str, body: bytes
@@ -134,7 +136,7 @@ async def test_a_failed_fsync_is_never_a_250(
         await until(lambda: not list(spool.incoming.iterdir()))
 
 
-@pytest.mark.parametrize("body", [TEXT, BIG], ids=["small", "blocks"])
+@pytest.mark.parametrize("body", [FILED, BIG], ids=["a block", "blocks"])
 @pytest.mark.parametrize(
     ("call", "error", "reply"),
     [
@@ -174,10 +176,9 @@ async def test_a_short_write_is_completed(
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data[: len(data) // 2 + 1])))
     async with door(store, spool) as connect:
         client = await connect()
-        assert (await client.mail(TEXT)).startswith("250 2.0.0 accepted as ")
+        assert (await client.mail(FILED)).startswith("250 2.0.0 accepted as ")
         monkeypatch.undo()
-    (path,) = spool.kept()
-    assert path.read_bytes() == TEXT + b"\r\n"
+    assert await mails(store, spool) == [FILED + b"\r\n"]
 
 
 async def test_the_disk_fills_while_a_mail_comes_in(
@@ -209,15 +210,16 @@ async def test_the_queue_is_down(store: Store, spool: Spool) -> None:
 # the same mail again
 
 
-async def test_ten_at_once_are_one_fax(store: Store, spool: Spool) -> None:
+@pytest.mark.parametrize("body", [TEXT, FILED], ids=["small", "filed"])
+async def test_ten_at_once_are_one_fax(store: Store, spool: Spool, body: bytes) -> None:
     async with door(store, spool) as connect:
         clients = [await connect.ready(FROM, TO, "DATA") for _ in range(10)]
-        answers = await asyncio.gather(*(client.say(TEXT + END) for client in clients))
+        answers = await asyncio.gather(*(client.say(body + END) for client in clients))
     (fax,) = await store.latest(99)
     assert sorted(answers) == [f"250 2.0.0 accepted as {fax.id}"] + 9 * [
         f"250 2.0.0 duplicate of {fax.id}"
     ]
-    assert [path.name for path in spool.kept()] == [f"{fax.id}.message.eml"]
+    assert [path.name for path in spool.kept()] == [f"{fax.id}.message.eml"] * (body == FILED)
 
 
 async def test_reset_after_the_end_is_one_fax(store: Store, spool: Spool) -> None:
@@ -359,7 +361,7 @@ async def test_more_recipients_than_a_mail_may_have(store: Store, spool: Spool) 
         assert set(said.removeprefix("250 2.0.0 accepted as ").split()) == {
             fax.id for fax in await store.latest(99)
         }
-    assert len(await store.latest(99)) == len(spool.kept()) == 20
+    assert await mails(store, spool) == 20 * [TEXT + b"\r\n"]
 
 
 @pytest.mark.parametrize("new", [0, 1, 20, 21, 1000])

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from gateway.store import SMALL
 from tests.doors.imap.dovecot import PASSWORD, PROGRAM, Box, dovecot
 from tests.doors.imap.kit import SERVER, mail
 from tests.journeys.house import ROUTES, House, house, letter, wait_for
@@ -48,6 +49,8 @@ class Sender(threading.Thread):
                 continue  # numbers with which the simulator loses or refuses faxes on purpose
             address = f"{number}@fax.local"
             mail = letter(address, content=self.document, subject=number)
+            if count % 2:  # a large one, which becomes a file: nothing of the end is faxed
+                mail += b"epilogue\r\n" * (SMALL // 10)
             while not self.stop.is_set():
                 try:
                     self.home.send_bytes(mail, address)

@@ -18,7 +18,7 @@ from gateway.outbound.intake import Envelope, Intake, Recipient, natural_key
 from gateway.spool import FsyncError, Kind, Spool
 from gateway.store import Store, StoreError
 from tests.conftest import Clock
-from tests.make import LINE
+from tests.make import LINE, mails
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,7 @@ class Mail:
 
     path: Path
     content: bytes
+    small: bytes = b""
     error: Exception | None = None
     subject: str = "Contract"
     message_id: str = "<1@example.com>"
@@ -45,15 +46,20 @@ class Mail:
     def digest(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
-    def finish(self) -> int:
+    def finish(self) -> int | None:
         if self.error:
             raise self.error
+        if self.small:
+            return None
         self.path.write_bytes(self.content)
         return os.open(self.path, os.O_RDONLY)
 
 
-def mail(spool: Spool, content: bytes = b"Subject: Contract\r\n\r\n") -> Mail:
-    return Mail(spool.part(), content)
+CONTENT = b"Subject: Contract\r\n\r\n"
+
+
+def mail(spool: Spool, *, small: bool = False) -> Mail:
+    return Mail(spool.part(), CONTENT, small=CONTENT if small else b"")
 
 
 @pytest.fixture
@@ -80,28 +86,36 @@ async def test_a_fax_for_each_number(
     assert list(spool.incoming.iterdir()) == []
 
 
+async def test_a_small_mail_needs_no_file(intake: Intake, store: Store, spool: Spool) -> None:
+    await intake.accept(ENVELOPE, mail(spool, small=True))
+    assert await mails(store, spool) == [CONTENT, CONTENT]
+    assert spool.kept() == list(spool.incoming.iterdir()) == []
+
+
 async def test_two_spellings_are_one_fax(intake: Intake, store: Store, spool: Spool) -> None:
     twice = (*ENVELOPE.recipients, Recipient("4155550100@fax.local", ONE))
     added = await intake.accept(replace(ENVELOPE, recipients=twice), mail(spool))
     assert len(added) == len(spool.kept()) == len(await store.latest(9)) == 2
 
 
+@pytest.mark.parametrize("small", [True, False])
 async def test_the_same_mail_again(
-    intake: Intake, store: Store, spool: Spool, clock: Clock
+    intake: Intake, store: Store, spool: Spool, clock: Clock, small: bool
 ) -> None:
     """P4: for 72 hours, number by number; then it is a new one."""
-    first = await intake.accept(ENVELOPE, mail(spool))
+    first = await intake.accept(ENVELOPE, mail(spool, small=small))
     clock.advance(71 * HOUR)
-    again = await intake.accept(ENVELOPE, mail(spool))
+    again = await intake.accept(ENVELOPE, mail(spool, small=small))
     assert [(one.fax, one.duplicate) for one in again] == [(one.fax, True) for one in first]
     one_more = (*ENVELOPE.recipients, Recipient("x", E164("+14155550102")))
-    mixed = await intake.accept(replace(ENVELOPE, recipients=one_more), mail(spool))
+    mixed = await intake.accept(replace(ENVELOPE, recipients=one_more), mail(spool, small=small))
     assert [one.duplicate for one in mixed] == [True, True, False]
-    assert len(spool.kept()) == len(await store.latest(9)) == 3
+    assert await mails(store, spool) == 3 * [CONTENT]
     clock.advance(2 * HOUR)
-    later = await intake.accept(ENVELOPE, mail(spool))
+    later = await intake.accept(ENVELOPE, mail(spool, small=small))
     assert [one.duplicate for one in later] == [False, False]
-    assert len(spool.kept()) == len(await store.latest(9)) == 5
+    assert await mails(store, spool) == 5 * [CONTENT]
+    assert len(spool.kept()) == (0 if small else 5)
 
 
 @pytest.mark.parametrize("error", [ValueError("unwanted"), OSError(28, "No space left on device")])
@@ -175,23 +189,25 @@ async def test_a_relay_may_try_again_from_another_address() -> None:
     assert natural_key(known, ONE, "d") == natural_key(other, ONE, "d")
 
 
-async def test_a_locked_queue_leaves_no_files(
-    intake: Intake, store: Store, spool: Spool, tmp_path: Path
+@pytest.mark.parametrize("small", [True, False])
+async def test_a_locked_queue_leaves_nothing(
+    intake: Intake, store: Store, spool: Spool, tmp_path: Path, small: bool
 ) -> None:
     """Its sender tries again and again: the disk must not fill up meanwhile."""
     store._db._writer.execute("PRAGMA busy_timeout = 0")
     with contextlib.closing(sqlite3.connect(tmp_path / "gateway.db")) as shell:
         shell.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
-            await intake.accept(ENVELOPE, mail(spool))
+            await intake.accept(ENVELOPE, mail(spool, small=small))
     assert spool.kept() == []
-    added = await intake.accept(ENVELOPE, mail(spool))
+    added = await intake.accept(ENVELOPE, mail(spool, small=small))
     assert [one.duplicate for one in added] == [False, False]
-    assert len(spool.kept()) == 2
+    assert await mails(store, spool) == 2 * [CONTENT]
 
 
+@pytest.mark.parametrize("small", [True, False])
 async def test_a_commit_that_fails_leaves_the_files(
-    intake: Intake, store: Store, spool: Spool, tmp_path: Path
+    intake: Intake, store: Store, spool: Spool, tmp_path: Path, small: bool
 ) -> None:
     """After a crash it may be found done: the rows must not miss their files then."""
     written = (tmp_path / "gateway.db-wal").stat().st_size
@@ -199,11 +215,11 @@ async def test_a_commit_that_fails_leaves_the_files(
     resource.setrlimit(resource.RLIMIT_FSIZE, (written, limits[1]))
     try:
         with pytest.raises(StoreError) as caught:
-            await intake.accept(ENVELOPE, mail(spool))
+            await intake.accept(ENVELOPE, mail(spool, small=small))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.in_doubt
-    assert len(spool.kept()) == 2
+    assert len(spool.kept()) == (0 if small else 2)
     assert await store.latest(9) == []
-    await intake.accept(ENVELOPE, mail(spool))
-    assert len(await store.latest(9)) == 2
+    await intake.accept(ENVELOPE, mail(spool, small=small))
+    assert await mails(store, spool) == 2 * [CONTENT]

@@ -16,7 +16,7 @@ from gateway.errors import Cause
 from gateway.model import Fax, State
 from gateway.outbound.prepare import Prepare
 from gateway.spool import Kind, Spool
-from gateway.store import Store
+from gateway.store import Store, units
 from gateway.worker import Room, one, step
 from tests.conftest import Clock
 from tests.document import files, hostile
@@ -42,8 +42,13 @@ class Desk:
         await self.store.add([fax], now=self.clock())
         return fax
 
+    async def add_small(self, *parts: bytes) -> Fax:
+        fax = outbound(since=self.clock())
+        await self.store._db.write(units.add([fax], self.clock(), files.mail(*parts)))
+        return fax
+
     async def work(self, fax: Fax) -> Fax:
-        prepare = Prepare(self.spool, self.workshop, 20, "letter")
+        prepare = Prepare(self.store.message, self.spool, self.workshop, 20, "letter")
         room = Room("prepare", State.ACCEPTED, one(prepare), give_up="fail")
         assert await step(room, self.store, self.clock)
         self.clock.advance(max(1.0, (await self.after(fax)).due_at - self.clock()))
@@ -77,6 +82,16 @@ async def test_prepared(desk: Desk) -> None:
     assert after.skipped.startswith("ann.vcf: ")
     assert desk.kept(fax) == ["document.pdf", "first.png", "message.eml"]
     assert desk.incoming() == []
+
+
+async def test_a_small_mail_is_no_file(desk: Desk) -> None:
+    """Before, nor afterwards; and it can be prepared again."""
+    fax = await desk.add_small(files.part(files.pdf(2)))
+    after = await desk.work(fax)
+    assert (after.state, after.pages) == (State.PREPARED, 2)
+    assert desk.kept(fax) == ["document.pdf", "first.png"]
+    assert desk.incoming() == []
+    assert await desk.store.message(fax.id)
 
 
 @pytest.mark.parametrize(

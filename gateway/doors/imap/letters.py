@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.mail import headers, mime
 from gateway.mail.prescan import Scan, scan
+from gateway.store import SMALL
 
 _FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _AUTHORS = ("message-id", "date", "from", "to", "cc", "subject")
@@ -25,6 +26,10 @@ class Letter:
     fields: list[tuple[str, str]]
     scan: Scan
     digest: str  # of what its author wrote: the same when it is delivered twice
+
+    @property
+    def small(self) -> bytes:
+        return self.content if len(self.content) <= SMALL else b""
 
     @property
     def subject(self) -> str:
@@ -48,8 +53,10 @@ class Letter:
         """The values of all fields of these names, in the order of the names."""
         return [value for name in names for given, value in self.fields if given == name]
 
-    def finish(self) -> int:
-        """In the spool's thread: to disk."""
+    def finish(self) -> int | None:
+        """In the spool's thread: a large one to disk."""
+        if self.small:
+            return None
         descriptor = os.open(self.path, _FLAGS, 0o600)
         try:
             left = memoryview(self.content)

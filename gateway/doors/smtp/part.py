@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gateway.doors.smtp.reader import Block
 from gateway.mail.prescan import Scan, scan
+from gateway.store import SMALL
 
 LONGEST_LINE = 4096
 _FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,6 +43,7 @@ class Part:
         self.failure: Exception | None = None
         self.scan = Scan()
         self.held: Block | None = None
+        self.small = b""  # the whole of a mail that needs no file
         self._most = most
         self._tolerant = tolerant
         self._longest = most if tolerant else LONGEST_LINE  # that a line may be
@@ -82,14 +84,21 @@ class Part:
         except Exception as error:  # noqa: BLE001 - told at the end of data
             self.failure = error
 
-    def finish(self) -> int:
-        """In the spool's thread: store what is held, hand over the open file."""
+    def finish(self) -> int | None:
+        """In the spool's thread: store what is held, hand over the open file of a large one."""
         if self.held:
             self.write(self.held)
         if not self.is_wanted:
             raise self.failure or Unwanted()
+        if self.small:
+            return None
         descriptor, self._descriptor = self._descriptor, -1
         return descriptor
+
+    def to_file(self) -> None:
+        """In a thread: whoever reads it now wants a file."""
+        if self.small:
+            self._append(self.small)
 
     def discard(self) -> None:
         """In a writer thread: nobody wants it."""
@@ -118,14 +127,20 @@ class Part:
         self.too_big = self.size > self._most
         if self.too_big:
             return
+        self._hash.update(content)
+        if self.held and self.size <= SMALL:
+            self.small = bytes(content)
+        else:
+            self._append(content)
+
+    def _append(self, content: bytes | memoryview) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, _FLAGS, 0o600)
-        self._hash.update(content)
         _write_all(self._descriptor, content)
 
     def _look(self, last: bytes | memoryview) -> Scan:
         if self.held:
-            return scan(bytes(last), self._dashes)
+            return scan(self.small or bytes(last), self._dashes)
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as content:
             return scan(content, self._dashes)
 

@@ -126,6 +126,7 @@ async def _forward(body: Body, draft: Draft, shared: Shared) -> str:
     assert forward  # noqa: S101 - no postmaster was accepted without
     await asyncio.to_thread(_complete, part, draft)
     try:
+        await asyncio.to_thread(part.to_file)
         await forward(part.path, draft.peer)
     finally:
         shared.writers.do(part.discard, lambda: None)

@@ -17,7 +17,7 @@ from gateway.mail.notice import result
 from gateway.mail.prescan import OUR_MARK
 from gateway.model import State
 from gateway.spool import Spool
-from gateway.store import Store, StoreError
+from gateway.store import SMALL, Store, StoreError
 from tests.conftest import Clock
 from tests.doors.imap.kit import ANN, BOX, PROOF, House, mail, policy
 from tests.make import LINE
@@ -219,14 +219,14 @@ async def test_two_copies_refused_for_two_recipients(clerk: Clerk, house: House)
 
 
 async def test_an_intake_that_fails_leaves_nothing(clerk: Clerk, house: House) -> None:
-    kept = house.spool.root / "spool"
+    content, kept = mail(body=SMALL * "x"), house.spool.root / "spool"
     kept.rename(kept.with_name("away"))
     with pytest.raises(OSError, match="spool"):
-        await clerk.take(mail())
+        await clerk.take(content)
     assert list(house.spool.incoming.iterdir()) == []
     assert await house.faxes() == []
     kept.with_name("away").rename(kept)
-    assert await clerk.take(mail()) is Outcome.DONE
+    assert await clerk.take(content) is Outcome.DONE
 
 
 @pytest.mark.parametrize(

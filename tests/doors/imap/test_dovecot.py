@@ -13,10 +13,11 @@ from structlog.testing import capture_logs
 
 from gateway.doors.imap import ImapDoor
 from gateway.model import State
-from gateway.spool import Kind, Spool
+from gateway.spool import Spool
 from gateway.store import Store
 from tests.doors.imap.dovecot import PASSWORD, PROGRAM, Box, Dovecot, dovecot
 from tests.doors.imap.kit import ANN, PROOF, House, mail, policy, running, until
+from tests.make import mails
 
 pytestmark = [
     pytest.mark.anyio,
@@ -56,7 +57,7 @@ async def test_a_mail_becomes_a_fax(server: Dovecot, box: Box, house: House) -> 
     (fax,) = await house.faxes()
     assert (fax.state, fax.number, fax.sender) == (State.ACCEPTED, FAX, ANN)
     assert (fax.subject, fax.identity) == ("Contract", f"address:{ANN}")
-    assert house.spool.path(fax.id, Kind.MESSAGE).read_bytes() == content
+    assert await mails(house.store, house.spool) == [content]
     assert box.flags("Done") == ["$FaxTaken S"]
     assert list(house.spool.incoming.iterdir()) == []
 
@@ -135,8 +136,7 @@ async def test_ten_megabytes(server: Dovecot, box: Box, house: House) -> None:
     box.put(content)
     async with running(door(house, server, box, max_message=35_000_000)):
         await until(lambda: box.count() == {"Done": 1})
-    (fax,) = await house.faxes()
-    assert house.spool.path(fax.id, Kind.MESSAGE).read_bytes() == content
+    assert await mails(house.store, house.spool) == [content]
 
 
 async def test_three_thousand_mails(server: Dovecot, box: Box, house: House) -> None:

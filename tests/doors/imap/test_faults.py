@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from gateway.doors.imap import ImapDoor, ImapSettings
 from gateway.doors.imap.protocol import protocol_class
 from gateway.spool import Spool
-from gateway.store import Store
+from gateway.store import SMALL, Store
 from tests.doors.imap.dovecot import certificate
 from tests.doors.imap.kit import House, mail, running, until
 from tests.doors.imap.script import FAULTS, Server, scripted
@@ -424,7 +424,7 @@ async def test_what_is_flagged_is_only_moved(server: Server, house: House, door:
 async def test_a_queue_that_is_down_blames_no_mail(
     server: Server, house: House, door: Door, tmp_path: Path
 ) -> None:
-    server.put(mail())
+    server.put(mail(body=SMALL * "x"))
     blocked = house.spool.incoming
     blocked.chmod(0o700)
     blocked.rename(tmp_path / "away")
