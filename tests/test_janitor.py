@@ -102,7 +102,8 @@ async def test_small_mails_go_as_files_do(
 ) -> None:
     """Also those of a thousand faxes, and those beside them stay."""
     since = NOW - days * DAY
-    old = [outbound(**{"state": State.CLOSED, "since": since} | facts) for _ in range(1001)]
+    common: dict[str, Any] = {"state": State.CLOSED, "since": since}
+    old = [outbound(**common | facts) for _ in range(1001)]
     new = outbound(State.CLOSED, since=NOW)
     for fax in (*old, new):
         await store._db.write(units.add([fax], since, b"mail"))
