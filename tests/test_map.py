@@ -43,7 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outbound.permit": PURE | {"rules"},
     "inbound": PURE | {"spool", "provider", "mail", "document", "rules"},
     "doors": PURE | {"store", "spool", "provider", "mail"},
-    "doors.smtp": PURE | {"store", "spool", "mail", "rules", "outbound.intake", "outbound.permit"},
+    "doors.smtp": PURE
+    | {"store", "spool", "mail", "rules"}
+    | {"outbound.intake", "outbound.permit", "outbound.verdict"},
     "doors.imap": PURE | {"store", "spool", "mail", "outbound.intake", "outbound.permit"},
 }
 

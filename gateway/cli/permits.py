@@ -12,6 +12,7 @@ from gateway.cli.common import BAD_CONFIG, FAILED, USAGE, AsJson, EnvFile, print
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.outbound.explain import Door
     from gateway.outbound.permit import Policy
 
 
@@ -50,14 +51,14 @@ def permit(  # noqa: PLR0917 - typer reads them
         ip_address(peer)
     except ValueError as error:
         stop(USAGE, f"--peer: {error}")
-    policy, domains = _policy(env_file)
+    policy, door = _policy(env_file)
     who = policy.who(
         sender.strip().removeprefix("<").removesuffix(">"),
         login="" if mailbox else login,
         peer="" if mailbox else peer,
         verified=mailbox,
     )
-    verdict = explained(policy, who, number, domains, time.time())
+    verdict = explained(policy, door, who, number, time.time())
     if as_json:
         print_json(
             {
@@ -75,14 +76,16 @@ def permit(  # noqa: PLR0917 - typer reads them
     raise typer.Exit(FAILED if verdict.reply else 0)
 
 
-def _policy(env_file: Path | None) -> tuple[Policy, tuple[str, ...]]:
-    """As the daemon has it, and its fax domains."""
+def _policy(env_file: Path | None) -> tuple[Policy, Door]:
+    """As the daemon has them."""
     from gateway.build import policy_of, rules_of  # noqa: PLC0415
     from gateway.config import ConfigError, load  # noqa: PLC0415
+    from gateway.outbound.explain import Door  # noqa: PLC0415
     from gateway.rules import RulesError  # noqa: PLC0415
 
     try:
         config, _ = load(env_file)
-        return policy_of(config, rules_of(config)), config.FAX_DOMAINS
+        door = Door(config.FAX_DOMAINS, config.FAX_MAX_RECIPIENTS, bool(config.MAIL_ADMIN))
+        return policy_of(config, rules_of(config)), door
     except (ConfigError, RulesError) as error:
         stop(BAD_CONFIG, *error.problems)

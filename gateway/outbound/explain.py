@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.address import Destination, Kind, destination
 from gateway.model import Ceiling
 from gateway.numbers import Refusal
 from gateway.options import OptionError, Where, from_pairs
-from gateway.outbound.permit import Denied, Permit, Policy, Who
+from gateway.outbound.permit import TOO_MANY_NUMBERS, Denied, Permit, Policy, Who
+from gateway.outbound.verdict import BOUNCE, NO_POSTMASTER, judge
 
 _EVERY = {3600.0: "an hour", 86400.0: "a day"}
 _WHOSE = {"sender": "from this sender", "destination": "to one number", "gateway": "in all"}
@@ -29,22 +30,33 @@ class Explanation:
     why: tuple[str, ...]
 
 
-def explain(
-    policy: Policy, who: Who, address: str, domains: Sequence[str], now: float
-) -> Explanation:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the settings say."""
+
+    domains: tuple[str, ...]
+    most: int  # numbers of a mail
+    has_postmaster: bool
+
+
+def explain(policy: Policy, door: Door, who: Who, address: str, now: float) -> Explanation:
     """What would become of a mail of `who` to an address, an alias or a bare number."""
-    whole = address if "@" in address else f"{address}@{domains[0]}"
-    verdict = policy.sender(who)
+    whole = address if "@" in address else f"{address}@{door.domains[0]}"
+    verdict = judge(policy, who, door.domains, tolerant=who.device)
     permit = None if isinstance(verdict, Denied) else verdict
-    meant = destination(whole, domains, permit.aliases if permit else {})
+    meant = destination(whole, door.domains, permit.aliases if permit else {})
     why = [_met(who), *_rules(policy, who)]
     if isinstance(meant, Destination) and meant.kind is Kind.POSTMASTER:
-        return Explanation("", permit, (), (*why, f"{whole} is {_OTHER[meant.kind]}."))
+        if door.has_postmaster:
+            return Explanation("", permit, (), (*why, f"{whole} is {_OTHER[meant.kind]}."))
+        if permit or verdict is BOUNCE:
+            verdict = Denied(NO_POSTMASTER, "MAIL_ADMIN is not set")
     if isinstance(verdict, Denied):
         why += [f"Refused: {verdict.rule}: {verdict.reply}"]
         return Explanation(verdict.reply, None, (), tuple(why))
     why += _facts(verdict)
     numbers, reply, more = _numbers(policy, verdict, meant, now)
+    reply = reply or _too_many(verdict, len(set(numbers)), door.most)
     said = f"Refused: {reply}" if reply else f"Permitted: {', '.join(numbers) or 'the address'}."
     return Explanation(reply, verdict, numbers, (*why, f"It is addressed to {whole}.", *more, said))
 
@@ -79,8 +91,8 @@ def _facts(permit: Permit) -> Iterator[str]:
 
 
 def _most(ceiling: Ceiling) -> str:
-    amounts = ((ceiling.faxes, "faxes"), (ceiling.pages, "pages"))
-    most = " or ".join(f"{amount} {of}" for amount, of in amounts if amount)
+    amounts = ((ceiling.faxes, "fax", "faxes"), (ceiling.pages, "page", "pages"))
+    most = " or ".join(f"{n} {one if n == 1 else many}" for n, one, many in amounts if n)
     return f"{most} {_EVERY.get(ceiling.window, f'in {ceiling.window:g} s')}"
 
 
@@ -90,10 +102,6 @@ def _numbers(
     """Those that would be called, or the refusal; and sentences about each."""
     if isinstance(meant, Refusal):
         return (), str(meant), []
-    try:
-        from_pairs(meant.options, now, Where.ADDRESS)
-    except OptionError as error:
-        return (), error.reply, []
     why = [f"{_OTHER[meant.kind]}."] if meant.kind in _OTHER else []
     numbers = []
     for written in meant.numbers:
@@ -102,4 +110,22 @@ def _numbers(
         if isinstance(number, Refusal):
             return (), str(number), why
         numbers.append(number)
+    try:
+        from_pairs(meant.options, now, Where.ADDRESS)
+    except OptionError as error:
+        return (), error.reply, why
     return tuple(numbers), "", why
+
+
+def _too_many(permit: Permit, count: int, most: int) -> str:
+    """The refusal of an alias for which no mail will ever have room, "" = one may have."""
+    if count > most:
+        return TOO_MANY_NUMBERS
+    full = [one for one in permit.ceilings if one.scope != "destination" and count > _least(one)]
+    first = min(full, key=_least, default=None)
+    return f"550 5.7.1 Quota: {_most(first)} {_WHOSE[first.scope]}" if first else ""
+
+
+def _least(ceiling: Ceiling) -> int:
+    """How many faxes of a page it has room for."""
+    return min(filter(None, (ceiling.faxes, ceiling.pages)))

@@ -25,6 +25,7 @@ from gateway.wishes import Wishes
 NOT_LISTED = "550 5.7.1 Sender not listed"
 NOT_OWNED = "553 5.7.1 Sender not owned"
 LOGIN_FIRST = "530 5.7.0 Authentication required"
+TOO_MANY_NUMBERS = "550 5.5.3 Too many numbers for one mail: send several"
 
 MOST_KNOWN = 4096  # verdicts that are kept: the same few people fax again and again
 MOST_BOOKS = 64
@@ -41,6 +42,10 @@ class Who:
     trusted: bool = False  # the peer is in SMTP_TRUSTED_NETWORKS
     verified: bool = False  # the mailbox's own server vouches for the address
     device: bool = False  # the peer is in SMTP_DEVICE_NETWORKS
+
+    @property
+    def is_proven(self) -> bool:
+        return bool(self.login) or self.trusted or self.verified or self.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,11 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """It may not; `reply` is the SMTP reply."""
+    """It may not; `reply` is the SMTP reply, `event` names it in the log."""
 
     reply: str
     rule: str
+    event: str = "sender_denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ class Policy:
         return self._unnamed(who)
 
     def _unnamed(self, who: Who) -> Permit | Denied:
-        if not _is_proven(who):
+        if not who.is_proven:
             return Denied(LOGIN_FIRST, "it comes from no known network and has not logged in")
         if self._is_foreign(who):
             return Denied(NOT_OWNED, f"the rules of login {who.login} do not name its address")
@@ -184,7 +190,7 @@ class Policy:
             return "it names other networks"
         if not rule.deny and self._is_foreign(who):
             return f"login {who.login} has only the addresses of its own rules"
-        if not (rule.deny or rule.network or rule.trust or _is_proven(who)):
+        if not (rule.deny or rule.network or rule.trust or who.is_proven):
             return 'anybody can write this address: a login, a known network or trust = "from"'
         return ""
 
@@ -239,10 +245,6 @@ class Policy:
         ]
         named = (rule for rule in about if rule.address or rule.domain or rule.login)
         return next(named, None) or next(iter(about), None)
-
-
-def _is_proven(who: Who) -> bool:
-    return bool(who.login) or who.trusted or who.verified or who.device
 
 
 def _identity(who: Who) -> str:

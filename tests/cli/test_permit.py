@@ -26,6 +26,10 @@ faxes_per_hour = 5
 tell = "team@example.com"
 [[sender]]
 domain = "example.com"
+[[sender]]
+address = "sales@fax.local"
+[[sender]]
+login = "carol"
 [[device]]
 name = "copier-2"
 network = "192.0.2.7"
@@ -33,6 +37,7 @@ tell = "office@example.com"
 [aliases]
 sales = ["+14155550120", "+14155550121"]
 jamaica = "+18765551234"
+four = ["+14155550121", "+14155550122", "+14155550123", "+14155550124"]
 board = { numbers = "+14155550130", for = "ceo@example.com" }
 [limits]
 pages_per_day = 900
@@ -52,6 +57,7 @@ def rules(tmp_path: Path) -> Path:
 
 def permit(rules: Path, *arguments: str) -> Result:
     environ = GOOD | {"RULES_FILE": str(rules), "SMTP_DEVICE_NETWORKS": "192.0.2.0/24"}
+    environ |= {"MAIL_ADMIN": "admin@example.com", "FAX_MAX_RECIPIENTS": "3"}
     return CliRunner().invoke(app, ["permit", *arguments], env=environ)
 
 
@@ -88,7 +94,10 @@ def test_yes(rules: Path, arguments: tuple[str, ...], says: str) -> None:
         ((ANN, "+14155550100", "--peer", "2001:db8::9"), "530 5.7.0 Authentication required"),
         (("x@y.example", "+14155550100", "--mailbox"), "550 5.7.1 Sender not listed"),
         (("x@y.example", "+14155550100", "--peer", "192.0.2.8"), "550 5.7.1 Sender not listed"),
-        (("", "+14155550100"), "550 5.7.1 Sender not listed"),
+        (("", "+14155550100"), "550 5.7.1 Automatic mail is not faxed"),
+        (("sales@fax.local", "+14155550100"), "550 5.7.1 The sender is a fax number"),
+        (("ann", "+14155550100", "--login", "carol"), "553 5.1.7 Nobody could be told"),
+        ((ANN, "four"), "550 5.5.3 Too many numbers for one mail"),
         ((ANN, "+493012345678"), "550 5.7.1 Destination not permitted"),
         ((ANN, "jamaica"), "550 5.7.1 Destination not permitted"),
         ((ANN, "911"), "550 5.7.1 Destination not permitted"),
@@ -131,6 +140,8 @@ def test_why_not(rules: Path) -> None:
         "sender 1: it names other addresses.",
         "sender 2: it names other addresses.",
         "sender 3: it names other addresses.",
+        "sender 4: it names other addresses.",
+        "sender 5: it wants a login.",
         f"Refused: it comes from no known network and has not logged in: {LOGIN_FIRST}",
     ]
 

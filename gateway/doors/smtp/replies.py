@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.mail import prescan
+from gateway.outbound import permit, verdict
 from gateway.store import Added
 
 OK = "250 2.0.0 Ok"
@@ -62,16 +63,16 @@ LOGGED_IN_ALREADY = "503 5.5.1 Already authenticated"
 NOT_IN_A_MAIL = "503 5.5.1 Not allowed during a mail transaction"
 TLS_ALREADY = "503 5.5.1 TLS is active already"
 ADMIN_REFUSED = "550 5.1.1 The administrator's mailbox does not take this mail"
-NO_POSTMASTER = "550 5.1.1 Nobody reads this here: MAIL_ADMIN is not set"
+NO_POSTMASTER = verdict.NO_POSTMASTER
 SEND_APART = "452 4.5.3 Send this recipient in a mail of its own"
 NO_SUBJECT_NUMBER = (
     "550 5.1.3 No number: end the Subject with the number, as in [fax to=+14155550100]"
 )
-TOO_MANY_NUMBERS = "550 5.5.3 Too many numbers for one mail: send several"
+TOO_MANY_NUMBERS = permit.TOO_MANY_NUMBERS
 NUMBER_TWICE = "550 5.5.4 Option to: it belongs to a mail to the fixed address, fax@, alone"
-AUTOMATIC = "550 5.7.1 Automatic mail is not faxed"
-FAX_SENDER = "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox"
-NOT_TOLD = "553 5.1.7 Nobody could be told: the sender must be a mailbox such as ann@example.com"
+AUTOMATIC = verdict.AUTOMATIC
+FAX_SENDER = verdict.FAX_SENDER
+NOT_TOLD = verdict.NOT_TOLD
 OPTIONS_DIFFER = "550 5.5.4 Options: the same number was given before with other ones"
 LOOP = "554 5.4.6 Routing loop"
 COMPLEX = "554 5.6.0 Message too complex"

@@ -13,10 +13,10 @@ from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
 from gateway.doors.smtp.postmaster import postbox
 from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
-from gateway.mail.compose import ADDRESS
 from gateway.numbers import E164, Refusal
 from gateway.options import OptionError, Options, Where, from_pairs
 from gateway.outbound.permit import Denied, Permit
+from gateway.outbound.verdict import BOUNCE, judge
 from gateway.store import StoreError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Asked = tuple[Options, str]  # options and subaddress of a number
 _MOST_ASKED = 1000  # RCPTs of one mail, the same number again and again
-_BOUNCE = Refusal(replies.AUTOMATIC, "auto_mail")
 
 
 class Transaction:
@@ -35,8 +34,8 @@ class Transaction:
         self._session = session
         self._login = login
         self._mail: Mail | None = None
-        self._verdict: Permit | Refusal = _BOUNCE  # refused: it may write to the postmaster only
-        self._is_strange = False  # refused, and not even known
+        self._verdict: Permit | Denied = BOUNCE  # denied: it may write to the postmaster only
+        self._is_strange = False  # denied, and not even known
         self._addressees: list[Addressee] = []
         self._numbers: dict[E164, Asked] = {}
         self._postmaster = False
@@ -82,9 +81,9 @@ class Transaction:
         found = address.destination(rcpt.address, self._shared.settings.domains, aliases)
         if isinstance(found, Destination) and found.kind is Kind.POSTMASTER:
             return self._to_postmaster(rcpt)
-        if isinstance(verdict, Refusal):
+        if isinstance(verdict, Denied):
             relay = Refusal.RELAY_TRY
-            return self._refuse(relay if found is relay else verdict, rcpt.address)
+            return self._refuse(relay if found is relay else _refusal(verdict), rcpt.address)
         if isinstance(found, Refusal):
             return self._refuse(found, rcpt.address)
         if self._postmaster:
@@ -97,7 +96,7 @@ class Transaction:
         if not (mail and (self._addressees or self._postmaster)):
             asked = self._refused or self._turned_away
             raise Refused(replies.NO_RECIPIENTS if asked else replies.RCPT_FIRST)
-        permit = None if isinstance(verdict, Refusal) else verdict
+        permit = None if isinstance(verdict, Denied) else verdict
         limit = self._shared.settings.max_recipients
         return Draft(
             sender=permit.sender if permit else mail.sender, envelope_sender=mail.sender,
@@ -108,30 +107,18 @@ class Transaction:
 
     def _refusal(self, mail: Mail) -> Refusal | None:
         """Of the whole mail. Who may not fax may still write to the postmaster (A16)."""
-        self._verdict = verdict = self._judged(mail)
-        may_go_on = verdict is _BOUNCE or self._shared.services.forward
-        if isinstance(verdict, Refusal) and not may_go_on:
-            return verdict
+        policy, session = self._shared.services.policy, self._session
+        who = policy.who(mail.sender, login=self._login, peer=session.peer)
+        verdict = judge(policy, who, self._shared.settings.domains, tolerant=session.tolerant)
+        self._verdict = verdict
+        self._is_strange = isinstance(verdict, Denied) and not who.is_proven
+        may_go_on = verdict is BOUNCE or self._shared.services.forward
+        if isinstance(verdict, Denied) and not may_go_on:
+            return _refusal(verdict)
         if mail.size > self._shared.settings.max_message:
             return Refusal(replies.TOO_BIG, "too_big")
         trouble = self._shared.trouble()
         return Refusal(trouble, "degraded") if trouble else None
-
-    def _judged(self, mail: Mail) -> Permit | Refusal:
-        """May it fax? Null senders and those that nobody could tell may not."""
-        policy = self._shared.services.policy
-        who = policy.who(mail.sender, login=self._login, peer=self._session.peer)
-        verdict = policy.sender(who)
-        is_known = bool(who.login or who.trusted or who.device)
-        self._is_strange = not is_known and isinstance(verdict, Denied)
-        if isinstance(verdict, Denied):
-            is_bounce = is_known and not mail.sender
-            return _BOUNCE if is_bounce else Refusal(verdict.reply, "sender_denied")
-        if policy.is_fax(verdict.sender, self._shared.settings.domains):
-            return Refusal(replies.FAX_SENDER, "fax_sender")
-        if not (verdict.tell or self._session.tolerant or _is_mailbox(verdict.sender)):
-            return Refusal(replies.NOT_TOLD, "fax_sender")
-        return verdict
 
     def _to_postmaster(self, rcpt: Rcpt) -> str:
         if not self._shared.services.forward:
@@ -213,6 +200,5 @@ class Transaction:
         return reply
 
 
-def _is_mailbox(sender: str) -> bool:
-    """Can a notice be addressed to it? In other scripts that is for the smarthost to say."""
-    return ADDRESS.fullmatch(sender) is not None or not sender.isascii()
+def _refusal(denied: Denied) -> Refusal:
+    return Refusal(denied.reply, denied.event)

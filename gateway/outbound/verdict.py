@@ -1,0 +1,31 @@
+"""May a mail be faxed for its sender, as the SMTP door asks: permitted, and heard of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from gateway.mail.compose import ADDRESS
+from gateway.outbound.permit import Denied, Permit, Policy, Who
+
+FAX_SENDER = "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox"
+NOT_TOLD = "553 5.1.7 Nobody could be told: the sender must be a mailbox such as ann@example.com"
+AUTOMATIC = "550 5.7.1 Automatic mail is not faxed"
+NO_POSTMASTER = "550 5.1.1 Nobody reads this here: MAIL_ADMIN is not set"
+BOUNCE = Denied(AUTOMATIC, "it is a bounce", "auto_mail")
+
+
+def judge(policy: Policy, who: Who, domains: Collection[str], *, tolerant: bool) -> Permit | Denied:
+    """`tolerant`: for copiers, which leave out the domain."""
+    verdict = policy.sender(who)
+    if isinstance(verdict, Denied):
+        return BOUNCE if who.is_proven and not who.sender else verdict
+    if policy.is_fax(verdict.sender, domains):
+        return Denied(FAX_SENDER, f"{verdict.rule}, but a notice would be faxed", "fax_sender")
+    if not (verdict.tell or tolerant or _is_mailbox(verdict.sender)):
+        return Denied(NOT_TOLD, f"{verdict.rule}, but no notice would arrive", "fax_sender")
+    return verdict
+
+
+def _is_mailbox(sender: str) -> bool:
+    """Can a notice be addressed to it? In other scripts that is for the smarthost to say."""
+    return ADDRESS.fullmatch(sender) is not None or not sender.isascii()
