@@ -16,7 +16,7 @@ from typing import Literal, overload
 
 from gateway.committer import Next
 from gateway.model import Attempt, Ceiling, Fax, State
-from gateway.store import queries, quota, units
+from gateway.store import queries, quota, told, units
 from gateway.store.doors import DoorBook
 from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Sqlite, StoreError
@@ -103,13 +103,20 @@ class Store:
     # worker
 
     async def claim(self, where: Where, *, now: float, lease: float, most: int = 1) -> list[Fax]:
-        """Take up to `most` due faxes of a state (or held ones) for `lease` seconds."""
+        """Take up to `most` due faxes of a state (or held ones) for `lease` seconds.
+
+        Of those that ended: the first, and what is told in the same mail.
+        """
+        facts = {"state": where, "now": now, "lease": now + lease, "most": most,
+                 "forgotten": now - FORGOTTEN}  # fmt: skip
         claim = queries.CLAIM_HELD if where == HELD else queries.CLAIM
-        rows = await self._db.write(
-            units.rows(claim, state=where, now=now, lease=now + lease, most=most,
-                  forgotten=now - FORGOTTEN)
-        )  # fmt: skip
+        unit = told.claim(facts) if where in told.ENDS else units.rows(claim, **facts)
+        rows = await self._db.write(unit)
         return [fax_of(row) for row in rows]
+
+    async def told(self, sender: str, now: float) -> int:
+        """How many mails about its faxes went to a sender in the hour before."""
+        return await self._db.read(told.mails(sender, now))
 
     async def next_due(self, where: Where) -> float | None:
         """When the next fax of a state (or a held one) comes due; None = there is none."""
