@@ -107,11 +107,13 @@ def imap_door(parts: Parts) -> ImapDoor | None:
         max_message=config.SMTP_MAX_MESSAGE,
         max_recipients=config.FAX_MAX_RECIPIENTS,
         poll=config.IMAP_POLL_INTERVAL,
+        life=config.FAX_QUEUE_LIFE,
     )
     return ImapDoor(
         settings,
         parts.intake,
         parts.spool,
+        parts.store,
         lambda: parts.policy,
         note=parts.refusals.note,
         page=parts.pager,

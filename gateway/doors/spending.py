@@ -1,8 +1,10 @@
-"""Is there room for the faxes of a mail? Asked before a door takes it."""
+"""Is there room for the faxes of a mail, and what is said when there is none."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
@@ -19,13 +21,15 @@ async def full(  # noqa: PLR0913 - who, what and when
 ) -> Full | None:  # fmt: skip
     """The ceiling that these numbers would exceed, which are taken together or not at all.
 
+    Of several the one that lasts longest: who will never have room does not wait for another one.
     `before`: how many others the mail is for. Raises StoreError.
     """
+    reached = []
     for count, number in enumerate(dict.fromkeys(numbers)):
         wanted = Wanted(identity, number, 1, before + count, together=count)
-        if reached := await store.room_for(wanted, ceilings, now=now):
-            return reached
-    return None
+        if one := await store.room_for(wanted, ceilings, now=now):
+            reached.append(one)
+    return max(reached, key=lambda one: one.until or math.inf, default=None)
 
 
 def tell(reached: Full, page: Callable[[str, str], None]) -> None:
@@ -38,3 +42,11 @@ def tell(reached: Full, page: Callable[[str, str], None]) -> None:
         f"Faxes are turned away: the limit of the whole gateway is reached ({reached.what}). "
         "It is set in rules.toml, in [limits].",
     )
+
+
+def reply(reached: Full) -> str:
+    """In the zone of this machine; without a time when there will never be room."""
+    if not reached.until:
+        return f"550 5.7.1 Quota: {reached.what}"
+    when = datetime.fromtimestamp(reached.until, UTC).astimezone().strftime("%H:%M")
+    return f"451 4.7.1 Quota, retry after {when}: {reached.what}"

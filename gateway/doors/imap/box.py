@@ -21,7 +21,7 @@ from gateway.doors.imap.settings import ImapSettings
 from gateway.outbound.intake import Intake
 from gateway.outbound.permit import Policy
 from gateway.spool import Spool
-from gateway.store import StoreError
+from gateway.store import Store, StoreError
 
 log = structlog.get_logger()
 
@@ -42,6 +42,7 @@ class ImapDoor:
     settings: ImapSettings
     intake: Intake
     spool: Spool
+    store: Store
     policy: Callable[[], Policy]
     clock: Callable[[], float] = time.time
     note: Callable[..., None] = _to_nobody
@@ -50,7 +51,10 @@ class ImapDoor:
     _told: set[str] = field(default_factory=set)  # kinds of trouble in this outage
 
     def __post_init__(self) -> None:
-        clerk = Clerk(self.settings, self.intake, self.spool, self.policy, self.clock, self.note)
+        clerk = Clerk(
+            self.settings, self.intake, self.spool, self.store, self.policy, self.clock,
+            self.note, self.page,
+        )  # fmt: skip
         self._desk = Desk(self.settings, clerk)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import structlog
 
-from gateway.address import Destination, destination
+from gateway.doors import spending
 from gateway.doors.imap.letters import Letter, read
 from gateway.doors.imap.orders import Order, Refused, order
 from gateway.doors.imap.settings import ImapSettings
 from gateway.mail.authentication import UnverifiedError, verified_sender
 from gateway.mail.prescan import SPLIT
-from gateway.numbers import Refusal, masked
+from gateway.numbers import E164, Refusal, masked
 from gateway.outbound.intake import Envelope, Intake
 from gateway.outbound.permit import Policy
 from gateway.spool import Spool
+from gateway.store import Full, Store
+from gateway.store.mails import faxes_of
 
 log = structlog.get_logger()
 
@@ -42,6 +44,16 @@ class Outcome(StrEnum):
     REJECTED = "rejected"  # nobody does
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A mail that stays where it is: a ceiling is full, and will have room for it later."""
+
+    sender: str
+    identity: str
+    numbers: tuple[E164, ...]
+    full: Full
+
+
 @dataclass
 class Clerk:
     """Decides over mails, one at a time. `note` is told of every refusal (`Refusals.note`)."""
@@ -49,12 +61,14 @@ class Clerk:
     settings: ImapSettings
     intake: Intake
     spool: Spool
+    store: Store
     policy: Callable[[], Policy]
     clock: Callable[[], float]
     note: Callable[..., None]
+    page: Callable[[str, str], None]
     _answers: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
 
-    async def take(self, content: bytes, flaw: str = "") -> Outcome:
+    async def take(self, content: bytes, flaw: str = "") -> Outcome | Waits:
         """Decide over a whole mail, or with a flaw (why it is not faxed) over its headers.
 
         When this returns, what it decided is durable.
@@ -66,29 +80,50 @@ class Clerk:
             author = verified_sender(letter.fields, self.settings.authserv_id)
         except UnverifiedError as error:
             return self._reject(letter, "imap_unauth", str(error))
-        if isinstance(destination(author, self.settings.domains), Destination):
+        policy = self.policy()
+        if policy.is_fax(author, self.settings.domains):
             return self._reject(
                 letter, "fax_sender", "its sender is a fax address: nobody could be told"
             )
-        asked = order(letter, author, self.policy(), self.settings, self.clock())
+        taken = await faxes_of(self.store, self._key(letter, author))
+        now = min((fax.created_at for fax in taken), default=self.clock())  # `at=` may be over
+        asked = order(letter, author, policy, self.settings, now)
         if flaw := flaw or _flaw(letter):
-            return await self._refuse(letter, Order(
-                asked.sender, asked.identity, refused=(Refused("", Refusal(flaw, "message")),),
-                wishes=asked.wishes, is_strange=asked.is_strange,
-            ))  # fmt: skip
-        return await self._carry_out(letter, asked)
+            refused = Refused("", Refusal(flaw, "message"))
+            return await self._refuse(letter, replace(asked, recipients=(), refused=(refused,)))
+        return await self._carry_out(
+            letter, asked.besides({fax.recipient for fax in taken}), {fax.number for fax in taken}
+        )
 
-    async def _carry_out(self, letter: Letter, asked: Order) -> Outcome:
-        if not asked.recipients:
-            return await self._refuse(letter, asked)
-        envelope = self._envelope(letter, asked)
+    async def full(self, sender: str, identity: str, numbers: Sequence[E164]) -> Full | None:
+        """The ceiling, by the rules in force, that these numbers would exceed."""
+        ceilings = self.policy().ceilings(identity, sender)
+        return await spending.full(self.store, identity, ceilings, numbers, now=self.clock())
+
+    async def _carry_out(
+        self, letter: Letter, asked: Order, taken: Collection[str]
+    ) -> Outcome | Waits:
+        """`taken`: the numbers whose faxes are in the queue, from a look that a crash ended."""
+        new = tuple(one.number for one in asked.recipients if one.number not in taken)
+        if full := await self.full(asked.sender, asked.identity, new):
+            spending.tell(full, self.page)
+            no = Refused("", Refusal(spending.reply(full), "quota"))
+            if full.until:
+                self._tell(no.why, no.why.event, asked.sender, "")
+                return Waits(asked.sender, asked.identity, new, full)
+            known = tuple(one for one in asked.recipients if one.number in taken)
+            asked = replace(asked, recipients=known, refused=(no, *asked.refused))
+        if asked.recipients:
+            await self._accept(letter, asked)
+        outcome = await self._refuse(letter, asked) if asked.refused else Outcome.DONE
+        return Outcome.DONE if asked.recipients else outcome
+
+    async def _accept(self, letter: Letter, asked: Order) -> None:
         try:
-            added = await self.intake.accept(envelope, letter)
+            added = await self.intake.accept(self._envelope(letter, asked), letter)
         except BaseException:
             await asyncio.to_thread(letter.discard)
             raise
-        if asked.refused:
-            await self._refuse(letter, asked)
         log.info(
             "mail_accepted",
             faxes=[one.fax for one in added if not one.duplicate],
@@ -98,7 +133,6 @@ class Clerk:
             sender=asked.sender,
             numbers=[masked(recipient.number) for recipient in asked.recipients],
         )
-        return Outcome.DONE
 
     async def _refuse(self, letter: Letter, asked: Order) -> Outcome:
         """A row that has failed already, from which the author's notice is written."""
@@ -127,9 +161,18 @@ class Clerk:
         self.note(PEER, PEER, str(reply), because=event, sender=sender, recipient=written)
 
     def _envelope(self, letter: Letter, asked: Order) -> Envelope:
-        facts = (self.settings.account, asked.sender, letter.digest)
-        key = "imap:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
+        key = self._key(letter, asked.sender)
         return Envelope(asked.sender, asked.recipients, PEER, identity=asked.identity, key=key)
+
+    def _key(self, letter: Letter, sender: str) -> str:
+        """Of the mail, however often it is found.
+
+        So `dup=ok` has nothing to do here: who means it sends the document again, and that is
+        another mail, with another Message-ID and UID: another fax. The same mail found again was
+        never meant.
+        """
+        facts = (self.settings.account, sender, letter.digest)
+        return "imap:" + hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
     def _may_answer(self, sender: str) -> bool:
         """A clock that was put back must not make the silence longer."""

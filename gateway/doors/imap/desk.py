@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import structlog
 
-from gateway.doors.imap.clerk import Clerk, Outcome
+from gateway.doors.imap.clerk import Clerk, Outcome, Waits
 from gateway.doors.imap.connection import TAKEN, Connection, MailboxError, RefusedError
 from gateway.doors.imap.settings import ImapSettings
-from gateway.store import StoreError
+from gateway.store import Full, StoreError
 
 log = structlog.get_logger()
 
@@ -41,11 +42,13 @@ class Desk:
         self._decided: dict[int, Outcome] = {}  # and not moved yet
         self._tries: dict[int, int] = {}  # of mails that were begun and are not decided
         self._rests: dict[int, float] = {}  # and when they are tried again
+        self._waits: dict[int, tuple[float, Waits]] = {}  # since when, for which ceiling
+        self._full: dict[str, tuple[int, Full]] = {}  # of whom, for how many numbers, in this pass
         self._unmoved = False
 
     @property
     def rest(self) -> float:
-        """Seconds until a mail that made trouble is tried again."""
+        """Seconds until a mail that made trouble, or had to wait, is looked at again."""
         return max(min(self._rests.values(), default=math.inf) - _now(), 0.0)
 
     async def clear(self, connection: Connection, stop: asyncio.Event) -> None:
@@ -60,10 +63,15 @@ class Desk:
             if in_queue:  # by a crash, or somebody has put them back
                 log.info("mails_known", mails=len(in_queue), folder=self._settings.folder)
         self._keep_only(here)
-        resting = {uid for uid, until in self._rests.items() if until > _now()}
-        new = set(here) - self._decided.keys() - resting
+        self._full.clear()
+        new = set(here) - self._decided.keys() - self._resting()
         await self._file(connection)
         await self._work_off(connection, new, stop)
+
+    def _resting(self) -> set[int]:
+        """Of those that wait for room, all are due when one is: the oldest comes first."""
+        resting = {uid for uid, until in self._rests.items() if until > _now()}
+        return resting if self._waits.keys() <= resting else resting - self._waits.keys()
 
     async def _work_off(
         self, connection: Connection, uids: Collection[int], stop: asyncio.Event
@@ -103,9 +111,20 @@ class Desk:
             if isinstance(error, MailboxError) and not isinstance(error, RefusedError):
                 raise
             return
+        if isinstance(outcome, Waits):
+            self._wait(uid, outcome)
+            return
         self._done_with(uid)
         if outcome:
             self._decided[uid] = outcome
+
+    def _wait(self, uid: int, what: Waits) -> None:
+        """Nothing is wrong with it, and others go on."""
+        since, _ = self._waits.get(uid, (_now(), what))
+        self._waits[uid] = since, what
+        self._tries.pop(uid, None)
+        room_in = max(what.full.until - self._clerk.clock(), 1.0)
+        self._rests[uid] = _now() + min(self._settings.full, room_in)
 
     def _put_off(self, uid: int, tries: int) -> None:
         """A server may be ill for minutes: no mail is to blame, and none is given up for good."""
@@ -117,12 +136,12 @@ class Desk:
         self._rests[uid] = _now() + rest
 
     def _done_with(self, uid: int) -> None:
-        self._tries.pop(uid, None)
-        self._rests.pop(uid, None)
+        for known in (self._tries, self._rests, self._waits):
+            known.pop(uid, None)
 
     async def _outcome(
         self, connection: Connection, uid: int, size: int, tries: int
-    ) -> Outcome | None:
+    ) -> Outcome | Waits | None:
         """None = the mail is gone."""
         if tries > MOST_TRIES:
             flaw = POISON
@@ -130,8 +149,33 @@ class Desk:
             flaw = f"552 5.3.4 It has {size:,} bytes, the most is {self._settings.max_message:,}"
         else:
             flaw = ""
+        if (waits := await self._still_full(uid)) and not (flaw := self._too_long(uid, waits)):
+            return waits
         content = await connection.fetch(uid, "HEADER" if flaw else "")
         return None if content is None else await self._clerk.take(content, flaw)
+
+    async def _still_full(self, uid: int) -> Waits | None:
+        """Asked without fetching the mail again: there may be thousands, and large ones.
+
+        And of one sender once in a pass: so the oldest comes first, whenever there is room.
+        """
+        if uid not in self._waits:
+            return None
+        _, waits = self._waits[uid]
+        count, full = self._full.get(waits.identity, (0, None))
+        if not full or len(waits.numbers) < count:
+            full = await self._clerk.full(waits.sender, waits.identity, waits.numbers)
+            if full and full.scope != "destination":
+                self._full[waits.identity] = len(waits.numbers), full
+        return replace(waits, full=full) if full and full.until else None
+
+    def _too_long(self, uid: int, waits: Waits) -> str:
+        """Its sender must hear of it one day."""
+        since, _ = self._waits[uid]
+        if _now() - since < self._settings.life:
+            return ""
+        hours = self._settings.life / 3600
+        return f"550 5.7.1 Quota: {waits.full.what}; there was no room for it in {hours:g} hours"
 
     async def _file(self, connection: Connection) -> None:
         """Flag and move what is decided. What cannot be moved stays, and is tried again."""
@@ -161,13 +205,12 @@ class Desk:
         if self._validity:
             log.warning("mailbox_renumbered", folder=self._settings.folder)
         self._validity = validity
-        self._tries.clear()
-        self._rests.clear()
-        self._decided.clear()
+        for known in (self._tries, self._rests, self._waits, self._decided):
+            known.clear()
 
     def _keep_only(self, here: Sequence[int]) -> None:
         """Somebody may have removed or moved some."""
-        for known in (self._tries, self._rests, self._decided):
+        for known in (self._tries, self._rests, self._waits, self._decided):
             for uid in known.keys() - set(here):
                 del known[uid]
 

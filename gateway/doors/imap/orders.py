@@ -8,7 +8,7 @@ tail or an X-Fax header; never from a display name or a bare digit run.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.address import Destination, Kind
@@ -67,6 +67,7 @@ class Order:
     identity: str = ""
     recipients: tuple[Recipient, ...] = ()
     refused: tuple[Refused, ...] = ()
+    named: tuple[str, ...] = ()  # every destination, as written
     wishes: Wishes = field(default_factory=Wishes)  # for the notice of what is refused
     is_strange: bool = False  # neither permitted nor asking for a fax: junk, not a customer
 
@@ -79,6 +80,17 @@ class Order:
             told.append(f"it goes to the others ({len(self.recipients)})")
         return "; ".join(told)
 
+    def besides(self, taken: Collection[str]) -> Order:
+        """Without what the queue refutes: for these destinations a fax of this mail is there.
+
+        The rules may have changed since it was taken, by a look that a crash ended.
+        """
+        nobody = not self.recipients and any(one in taken for one in self.named)
+        refuted = {*taken, ""} if nobody else taken  # "" = the whole mail
+        return replace(
+            self, refused=tuple(one for one in self.refused if one.written not in refuted)
+        )
+
 
 def order(letter: Letter, author: str, policy: Policy, settings: ImapSettings, now: float) -> Order:
     """Read the order of a mail whose author is verified."""
@@ -86,19 +98,21 @@ def order(letter: Letter, author: str, policy: Policy, settings: ImapSettings, n
     named = list(addressees(letter, settings, getattr(permit, "aliases", _NOBODY)))
     wrong, said = None, Options()
     try:
-        said = from_mail(letter.whole_subject, letter.fields, now)
+        said = from_mail(letter.scan.subject, letter.scan.options, now)
     except OptionError as error:
         wrong = Refused("", Refusal(error.reply, "bad_option"))
     fixed = [one.what for one in named if is_fixed(one.what)]
     asked = [one for one in named if not is_fixed(one.what)]
+    written = (*(one.written for one in asked), *said.to)
     if isinstance(permit, Denied):
         denied = Refused("", Refusal(permit.reply, "denied"))
-        return Order(author, refused=(denied,), is_strange=not (asked or said.to or wrong))
+        return Order(author, "", (), (denied,), written, is_strange=not (written or wrong))
     if said.to and asked and not fixed:
         wrong = wrong or Refused("", NUMBER_TWICE)
     taker = _Taker(letter, permit, said, policy, now)
     asked += [Asked(one, replace(*fixed[:1] or _FIXED, numbers=(one,))) for one in said.to]
-    return taker.refusal(wrong) if wrong else taker.order(asked, settings.max_recipients)
+    found = taker.refusal(wrong) if wrong else taker.order(asked, settings.max_recipients)
+    return replace(found, named=written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,8 @@ class _Taker:
 
     def refusal(self, *refused: Refused, recipients: tuple[Recipient, ...] = ()) -> Order:
         permit = self.permit
-        return Order(permit.sender, permit.identity, recipients, refused, self._wishes(self.said))
+        wishes = self._wishes(self.said)
+        return Order(permit.sender, permit.identity, recipients, refused, wishes=wishes)
 
     def _each(self, asked: Asked) -> tuple[list[Recipient], list[Refused]]:
         """One destination: a recipient for each of its numbers, or why not."""

@@ -25,6 +25,8 @@ class ImapSettings:
     poll: float = 60.0  # between looks where the server has no IDLE
     idle: float = 540.0  # until IDLE is asked anew: a hang must not last ten minutes
     again: float = 10.0  # until a mail that could not be read is tried again
+    full: float = 300.0  # between looks whether a full ceiling has room again
+    life: float = 86400.0  # that a mail waits for it at most
     anew: float = 3600.0  # the same for one of which not even the headers could be read
     patience: float = 30.0  # for an answer; a mail being fetched must bring 1 kB/s
     farewell: float = 10.0  # for the mail in hand when the gateway stops

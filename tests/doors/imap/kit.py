@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class House:
     policy: Policy = field(default_factory=policy)
     refusals: list[tuple[str, str]] = field(default_factory=list)  # event, reply
     pages: list[str] = field(default_factory=list)  # that the administrator gets
+    clock: Callable[[], float] = time.time
 
     def door(self, port: int, **facts: Any) -> ImapDoor:
         common: dict[str, Any] = {
@@ -63,10 +65,10 @@ class House:
             "authserv_id": SERVER, "max_message": 100_000,
         }  # fmt: skip
         settings = ImapSettings(**(common | QUICK | facts))
-        intake = Intake(self.spool, self.store, LINE)
+        intake = Intake(self.spool, self.store, LINE, self.clock)
         return ImapDoor(
-            settings, intake, self.spool, lambda: self.policy, note=self._note,
-            page=lambda title, _what: self.pages.append(title),
+            settings, intake, self.spool, self.store, lambda: self.policy, self.clock,
+            note=self._note, page=lambda title, _what: self.pages.append(title),
         )  # fmt: skip
 
     async def faxes(self) -> list[Fax]:

@@ -70,7 +70,9 @@ NONE = [NO_NUMBER.partition(" 5.1.1 ")[2]]
         ({"to": BOX, "X_Fax_To": "+14155550100", "Subject": "x [fax to=+14155550101]"}, [A]),
         ({"to": f"{BOX}, 14155550101@fax.local", "Subject": "x [fax to=+14155550100]"}, [B, A]),
         ({"to": "fax@fax.local, 14155550101@fax.local", "X_Fax_To": A}, [B, A]),
-        ({"to": BOX, "Subject": "x" * 400 + " [fax to=+14155550100]"}, [A]),
+        ({"to": BOX, "Subject": "x" * 7900 + " [fax to=+14155550100]"}, [A]),
+        ({"to": BOX, "Subject": "=?utf-8?q?=3D=3Futf-8=3Fq=3F=5Bfax_to=3D911=5D=3F=3D?="}, NONE),
+        ({"to": BOX, "X_Fax_To": "=?utf-8?q?+14155550100?="}, [A]),
         ({"to": "Lee, Ann <14155550100@fax.local>, Dept 42, <14155550101@fax.local>"}, [A, B]),
         # what is no order
         ({"to": BOX}, NONE),
