@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "alarm": {"errors", "model", "mail", "spool"},
     "web": {"doors", "model", "errors"},
     "outbound": PURE | {"spool", "provider", "mail", "document"},
+    "outbound.identity": {"rules"},
     "outbound.intake": PURE | {"spool", "store"},
     "outbound.permit": PURE | {"rules"},
     "inbound": PURE | {"spool", "provider", "mail", "document", "rules"},

@@ -9,8 +9,8 @@ from gateway.address import Destination, Kind, destination
 from gateway.model import Ceiling
 from gateway.numbers import Refusal
 from gateway.options import OptionError, Where, from_pairs
-from gateway.outbound.permit import TOO_MANY_NUMBERS, Denied, Permit, Policy, Who
-from gateway.outbound.verdict import BOUNCE, NO_POSTMASTER, judge
+from gateway.outbound.permit import Denied, Permit, Policy, Who
+from gateway.outbound.verdict import BOUNCE, NO_POSTMASTER, TOO_MANY_NUMBERS, judge
 
 _EVERY = {3600.0: "an hour", 86400.0: "a day"}
 _WHOSE = {"sender": "from this sender", "destination": "to one number", "gateway": "in all"}

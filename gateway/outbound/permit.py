@@ -19,13 +19,13 @@ from gateway.address import Destination, Kind, concerns, destination
 from gateway.model import Ceiling
 from gateway.numbers import E164, DialPlan, Refusal
 from gateway.options import Options
+from gateway.outbound.identity import of_sender, spender
 from gateway.rules import Device, Facts, Network, Rules, Sender, Spending, folded, within
 from gateway.wishes import Wishes
 
 NOT_LISTED = "550 5.7.1 Sender not listed"
 NOT_OWNED = "553 5.7.1 Sender not owned"
 LOGIN_FIRST = "530 5.7.0 Authentication required"
-TOO_MANY_NUMBERS = "550 5.5.3 Too many numbers for one mail: send several"
 
 MOST_KNOWN = 4096  # verdicts that are kept: the same few people fax again and again
 MOST_BOOKS = 64
@@ -52,7 +52,7 @@ class Who:
 class Permit:
     """It may send: as whom, and what holds for its faxes."""
 
-    identity: str  # who it counts for: "login:bob", "device:copier-2", "address:ann@example.com"
+    identity: str  # who it counts for
     rule: str  # which one decided, for people
     sender: str  # who hears of the results
     line: str  # our number that the far machine sees
@@ -133,10 +133,10 @@ class Policy:
     def ceilings(self, identity: str, sender: str = "") -> tuple[Ceiling, ...]:
         """All that bind a fax of this identity and envelope sender, by the rules in force.
 
-        Also of one that came in long ago: where from is not known any more, so the first rule
-        that names its login or its address counts, and one of a network alone after those.
+        Also of one that came in long ago: the first rule that names its login or its address
+        counts; one of a network alone binds what came from there, and logins that no other names.
         """
-        facts = self._spender(identity, sender)
+        facts = spender(self.rules, identity, sender)
         return (*(_ceilings("sender", facts) if facts else ()), *self._everybody)
 
     def is_fax(self, sender: str, domains: Collection[str]) -> bool:
@@ -159,7 +159,9 @@ class Policy:
         if device and (not rule or not who.login):
             return self._copier(who, device)
         if rule:
-            return self._permit(who, rule, f"sender {number}", _identity(who))
+            return self._permit(
+                who, rule, f"sender {number}", of_sender(who.sender, who.login, rule)
+            )
         return self._unnamed(who)
 
     def _unnamed(self, who: Who) -> Permit | Denied:
@@ -170,7 +172,7 @@ class Policy:
         if self.rules.sender or not (who.login or who.trusted or who.device):
             return Denied(NOT_LISTED, "no rule names it")
         strange = who.device and not who.login  # it may write any address: its place counts
-        identity = f"device:{who.peer}" if strange else _identity(who)
+        identity = f"device:{who.peer}" if strange else of_sender(who.sender, who.login)
         return self._permit(who, Facts(), "there are no sender rules", identity)
 
     def _first(self, who: Who) -> tuple[int, Sender | None]:
@@ -231,24 +233,6 @@ class Policy:
     def _numbers_of(self, names: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
         """One phone book for all who may use the same names."""
         return MappingProxyType({name: self.rules.aliases[name].numbers for name in names})
-
-    def _spender(self, identity: str, sender: str) -> Facts | None:
-        kind, _, name = identity.partition(":")
-        if kind == "device":
-            return next((one for one in self.rules.device if one.name == name), None)
-        login = name if kind == "login" else ""
-        sender = sender or (name if kind == "address" else "")
-        about = [
-            rule
-            for rule in self.rules.sender
-            if not rule.deny and rule.owns(sender) and rule.is_of(login)
-        ]
-        named = (rule for rule in about if rule.address or rule.domain or rule.login)
-        return next(named, None) or next(iter(about), None)
-
-
-def _identity(who: Who) -> str:
-    return f"login:{folded(who.login)}" if who.login else f"address:{folded(who.sender)}"
 
 
 def _ceilings(scope: Scope, spending: Spending) -> Iterator[Ceiling]:

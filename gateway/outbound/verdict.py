@@ -10,6 +10,7 @@ from gateway.outbound.permit import Denied, Permit, Policy, Who
 FAX_SENDER = "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox"
 NOT_TOLD = "553 5.1.7 Nobody could be told: the sender must be a mailbox such as ann@example.com"
 AUTOMATIC = "550 5.7.1 Automatic mail is not faxed"
+TOO_MANY_NUMBERS = "550 5.5.3 Too many numbers for one mail: send several"
 NO_POSTMASTER = "550 5.1.1 Nobody reads this here: MAIL_ADMIN is not set"
 BOUNCE = Denied(AUTOMATIC, "it is a bounce", "auto_mail")
 

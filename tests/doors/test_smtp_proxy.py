@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -204,3 +205,24 @@ async def test_of_a_peer_that_is_not_listed(
             assert said == "421 4.7.0 Not SMTP"
             assert await client.is_over()
         assert [(one["because"], one["peer"]) for one in logs] == [("cross_proto", "127.0.0.1")]
+
+
+async def test_a_network_is_one_sender(store: Store, spool: Spool) -> None:
+    """Whatever its hosts call themselves, and whichever of them tries again."""
+    rules = Rules.model_validate({"sender": [{"network": ["192.0.2.0/24"], "faxes_per_day": 2}]})
+    async with door(store, spool, rules=rules, trusted=(), proxies=LOOPBACK) as connect:
+        said = []
+        for source, sender in (
+            ("192.0.2.7", "ann@example.com"),
+            ("192.0.2.8", "ann@example.com"),
+            ("192.0.2.7", "bob@example.com"),
+        ):
+            client = await balanced(connect, v1(source))
+            await client.reply()
+            said.append((await client.mail(TEXT, sender=sender)).split()[2])
+        assert said == ["accepted", "duplicate", "accepted"]
+        assert await client.say("MAIL FROM:<eve@else.example>") == "250 2.1.0 Sender ok"
+        assert re.fullmatch(
+            r"451 4\.7\.1 Quota, retry after \d\d:\d\d: 2 faxes a day from this sender",
+            await client.say("RCPT TO:<+14155550101@fax.local>"),
+        )

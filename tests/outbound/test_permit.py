@@ -277,6 +277,9 @@ def test_aliases(sender: str, how: dict[str, str], names: list[str]) -> None:
         ("address:ann@example.com", "ann@example.com", (Ceiling("sender", 86400.0, 7),)),
         ("address:ann@example.com", "", (Ceiling("sender", 86400.0, 7),)),
         ("address:x@y.example", "x@y.example", (Ceiling("sender", 3600.0, 0, 2),)),
+        ("network:10.1.0.0/16", "x@y.example", (Ceiling("sender", 3600.0, 0, 2),)),
+        ("network:10.1.0.0/16", "ann@example.com", (Ceiling("sender", 3600.0, 0, 2),)),
+        ("network:10.2.0.0/16", "ann@example.com", ()),  # the rules know it no more
         ("device:copier-2", "scan@example.com", (Ceiling("sender", 86400.0, 3),)),
         ("device:copier-9", "scan@example.com", ()),  # the rules know it no more
         ("device:192.0.2.9", "scan@example.com", ()),
@@ -302,6 +305,30 @@ def test_ceilings_of_a_network_come_after_those_of_a_name() -> None:
     people, servers = (Ceiling("sender", 86400.0, n) for n in (700, 5))
     assert permitted(rules, "ann@example.com", peer=RELAY).ceilings == (people,)
     assert permitted(rules, "erp@other.example", peer=OFFICE).ceilings == (servers,)
+
+
+def test_who_may_write_any_address_counts_by_its_network() -> None:
+    """Else a host would dodge its limit by another name in each mail."""
+    rules = policy("""
+        [[sender]]
+        network = ["10.1.0.0/16", "2001:db8::/64"]
+        faxes_per_day = 5
+        [[sender]]
+        network = "10.9.0.0/16"
+        address = "erp@example.com"
+    """)
+    for sender, how in (
+        ("a@b.example", {"peer": OFFICE}),
+        ("ann@example.com", {"peer": "::ffff:10.1.2.3"}),
+        ("c@d.example", {"peer": "2001:db8::9"}),
+    ):
+        permit = permitted(rules, sender, **how)
+        assert (permit.identity, permit.sender) == ("network:10.1.0.0/16", sender)
+        assert permit.ceilings == (Ceiling("sender", 86400.0, 5),)
+    # proven, or named by the rule: that counts
+    assert permitted(rules, "a@b.example", peer=OFFICE, login="Bob").identity == "login:bob"
+    named = permitted(rules, "erp@example.com", peer=RELAY)
+    assert named.identity == "address:erp@example.com"
 
 
 @pytest.mark.parametrize(

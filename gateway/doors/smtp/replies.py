@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.mail import prescan
-from gateway.outbound import permit, verdict
+from gateway.outbound import verdict
 from gateway.store import Added
 
 OK = "250 2.0.0 Ok"
@@ -68,7 +68,7 @@ SEND_APART = "452 4.5.3 Send this recipient in a mail of its own"
 NO_SUBJECT_NUMBER = (
     "550 5.1.3 No number: end the Subject with the number, as in [fax to=+14155550100]"
 )
-TOO_MANY_NUMBERS = permit.TOO_MANY_NUMBERS
+TOO_MANY_NUMBERS = verdict.TOO_MANY_NUMBERS
 NUMBER_TWICE = "550 5.5.4 Option to: it belongs to a mail to the fixed address, fax@, alone"
 AUTOMATIC = verdict.AUTOMATIC
 FAX_SENDER = verdict.FAX_SENDER
