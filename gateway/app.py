@@ -19,7 +19,7 @@ import structlog
 
 from gateway import build, numbers, systemd
 from gateway.build import StartError, doors
-from gateway.config import Config
+from gateway.config import Config, ConfigError
 from gateway.doors.poll import Poll
 from gateway.doors.smtp.tls import Certificates, TlsError
 from gateway.doors.smtp.users import Users, UsersError
@@ -42,9 +42,11 @@ __all__ = ["Gateway", "StartError", "run_gateway"]
 class Gateway:
     """The daemon: everyone it is made of, from start to stop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, again: Callable[[], Config] | None = None) -> None:
+        """`again` reads the settings anew: of what may change, the mailbox's password is used."""
         numbers.load_all()
         self.config = config
+        self._again = again
         self.stop = asyncio.Event()
         self.parts = build.parts(config)
         self.spool, self.store = self.parts.spool, self.parts.store
@@ -144,8 +146,9 @@ class Gateway:
                     await self.stop.wait()
 
     def reload(self) -> None:
-        """SIGHUP: new rules, users and certificates, or the old ones and a word about why."""
+        """SIGHUP: new rules, users, certificates, password, or the old ones and a word why."""
         self._reload_rules()
+        self._reload_password()
         for what in self._credentials():
             try:
                 what.reload()
@@ -168,6 +171,16 @@ class Gateway:
         self.smtp.services.policy = self.parts.policy
         log.info("rules_loaded", routes=len(rules.route), senders=len(rules.sender))
 
+    def _reload_password(self) -> None:
+        if not (self.imap and self._again):
+            return
+        try:
+            password = self._again().IMAP_PASSWORD
+        except ConfigError as error:
+            log.error("reload_refused", problems=error.problems)  # noqa: TRY400 - no bug
+        else:
+            self.imap.renew(password.get_secret_value())
+
     def _credentials(self) -> list[Users | Certificates]:
         services = self.smtp.services
         return [what for what in (services.users, services.certificates) if what]
@@ -185,10 +198,10 @@ class Gateway:
         systemd.notify("READY=1", f"STATUS=mail on {', '.join(mail.values())}, webhooks on {web}")
 
 
-async def run_gateway(config: Config) -> None:
+async def run_gateway(config: Config, again: Callable[[], Config] | None = None) -> None:
     """The daemon in the foreground: SIGTERM and SIGINT end it, SIGHUP reads the rules again."""
     warn(config)
-    gateway = Gateway(config)
+    gateway = Gateway(config, again)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stop.set)

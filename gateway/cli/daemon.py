@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def register(app: typer.Typer) -> None:
         app,
         "run",
         "The gateway in the foreground, as systemd starts it.",
-        "SIGTERM ends it cleanly, SIGHUP re-reads the rules.",
+        "SIGTERM ends it cleanly, SIGHUP re-reads rules and credentials.",
         "fax-gateway run --env-file /etc/fax-gateway/config.env",
     )(run)
     verb(
@@ -39,10 +40,11 @@ def run(env_file: EnvFile = None) -> None:
     from gateway.config import ConfigError, load  # noqa: PLC0415
     from gateway.rules import RulesError  # noqa: PLC0415
 
+    environ = dict(os.environ)  # the daemon forgets what is secret in its own
     try:
-        config, _ = load(env_file)
+        config, _ = load(env_file, environ)
         log.setup(config.LOG_LEVEL, config.LOG_FORMAT, config.LOG_NUMBERS, config.secrets())
-        uvloop.run(run_gateway(config))
+        uvloop.run(run_gateway(config, lambda: load(env_file, environ)[0]))
     except (ConfigError, RulesError) as error:
         stop(BAD_CONFIG, *error.problems)
     except StartError as error:

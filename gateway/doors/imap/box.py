@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -48,6 +48,7 @@ class ImapDoor:
     note: Callable[..., None] = _to_nobody
     page: Callable[[str, str], None] = _to_nobody  # the administrator
     _failures: int = 0
+    _renewed: asyncio.Event = field(default_factory=asyncio.Event)
     _told: set[str] = field(default_factory=set)  # kinds of trouble in this outage
 
     def __post_init__(self) -> None:
@@ -56,6 +57,12 @@ class ImapDoor:
             self.note, self.page,
         )  # fmt: skip
         self._desk = Desk(self.settings, clerk)
+
+    def renew(self, password: str) -> None:
+        """For the next login, which comes at once where the last one failed."""
+        if password != self.settings.password:
+            self.settings = replace(self.settings, password=password)
+            self._renewed.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take mails until `stop`. Nothing but `stop` ends it."""
@@ -126,8 +133,12 @@ class ImapDoor:
         """Twice as long each time, never in step with others (RFC 3501 says nothing of this)."""
         settings = self.settings
         wait = min(settings.longest_wait, settings.first_wait * 2.0 ** min(self._failures - 1, 30))
-        try:
-            async with asyncio.timeout(wait * random.uniform(0.5, 1.0)):
-                await stop.wait()
-        except TimeoutError:
-            return
+        events = [asyncio.ensure_future(one.wait()) for one in (stop, self._renewed)]
+        await asyncio.wait(
+            events, timeout=wait * random.uniform(0.5, 1.0), return_when=asyncio.FIRST_COMPLETED
+        )
+        for event in events:
+            event.cancel()
+        if self._renewed.is_set():
+            self._failures = 0
+            self._renewed.clear()

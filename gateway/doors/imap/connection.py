@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.doors.imap.protocol import MOST, MailboxError, protocol_class
 from gateway.doors.imap.settings import ImapSettings
-from gateway.doors.imap.wire import mailbox, quoted, uid_set
+from gateway.doors.imap.wire import mailbox, quoted, uid_set, without
 from gateway.mail.headers import clean
 
 __all__ = ["Connection", "LoginError", "MailboxError", "RefusedError"]
@@ -214,6 +214,7 @@ class Connection:
         lines: Lines = response.lines
         if response.result != "OK":
             words = lines[-1].decode("utf-8", "replace") if lines else ""
+            words = without(self._settings.password, words)
             raise RefusedError(clean(f"{response.result} {words}"))
         return lines
 

@@ -1,4 +1,4 @@
-"""How UIDs and names are written in a command."""
+"""How UIDs and names are written in a command, and what is not told of its answer."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def mailbox(name: str) -> str:
 
 def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def without(password: str, words: str) -> str:
+    """Some servers repeat the command that they do not like."""
+    return words.replace(quoted(password), "[secret]").replace(password, "[secret]")

@@ -28,6 +28,7 @@ class Server:
     capabilities: str = ALL
     greeting: bytes = b"* OK ready\r\n"
     keywords: bool = True
+    password: str = ""  # "" = any
     select: str = "[READ-WRITE] done"
     faults: list[tuple[str, str, int]] = field(default_factory=list)  # command, fault, how often
     heard: list[str] = field(default_factory=list)
@@ -151,6 +152,11 @@ class Session:
 
     def capability(self, _words: list[str]) -> None:
         self.say(f"* CAPABILITY {self.server.capabilities}")
+
+    def login(self, words: list[str]) -> str | None:
+        """It repeats what it did not like."""
+        given = words[1].replace('\\"', '"').replace("\\\\", "\\")
+        return None if self.server.password in ("", given) else f"NO LOGIN {words}: {given}"
 
     def logout(self, _words: list[str]) -> None:
         self.say("* BYE bye")
