@@ -14,7 +14,6 @@ from gateway.store import SMALL
 
 _FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _AUTHORS = ("message-id", "date", "from", "to", "cc", "subject")
-LONGEST_SUBJECT = 2000  # characters that are searched for a tail with options
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,6 @@ class Letter:
     @property
     def has_nul(self) -> bool:
         return b"\0" in self.content
-
-    @property
-    def whole_subject(self) -> str:
-        return headers.clean(
-            headers.words(headers.first(self.fields, "subject")), most=LONGEST_SUBJECT
-        )
 
     def all(self, *names: str) -> list[str]:
         """The values of all fields of these names, in the order of the names."""
