@@ -14,8 +14,8 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,6 +73,7 @@ class Spool:
         self.broken = asyncio.Event()  # set by a failed fsync: the process must end
         self._fails = False  # the same for the spool's thread
         self._kept = self.root / "spool"
+        self._parts = itertools.count()
         self._lock = -1
 
     async def open(self) -> None:
@@ -89,7 +90,7 @@ class Spool:
 
     def part(self) -> Path:
         """A fresh name for a file that somebody is about to write."""
-        return self.incoming / secrets.token_hex(16)
+        return self.incoming / str(next(self._parts))
 
     async def keep(
         self,

@@ -24,7 +24,7 @@ _FIELD = re.compile(
 )
 _FOLD = re.compile(rb"\r?\n|\r")
 _WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
-_PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""", re.DOTALL)
+_PARAMETER = re.compile(r""";\s*([^\s=;"]{1,100})\s*=\s*("(?:[^"\\]++|\\.)*+"|[^;]*)""", re.DOTALL)
 _KIND_ENDS = re.compile(r"[;\s]")
 _CHARSETS = re.compile(  # real ones of mail; not idna, unicode_escape and other traps
     r"utf-?(7|8|8-sig|16|16-?[bl]e|32)|(iso-?8859|latin)-?\d{1,2}|(windows|cp|ibm)-?\d{3,4}|"

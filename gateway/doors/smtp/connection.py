@@ -227,14 +227,17 @@ class Connection(SMTP):
         self._resting = False
         self._work()
 
-    def later(self, answer: Coroutine[Any, Any, None], *, on_us: bool = True) -> None:
+    def later(
+        self, answer: Coroutine[Any, Any, None], *, on_us: bool = True
+    ) -> asyncio.Task[None]:
         """An answer that takes time: the client's next commands wait for it.
 
         `on_us`: it is us who take the time, so nobody may have the client's place meanwhile.
         """
         if self.guest and on_us:
             self.guest.waits(self.loop.time())
-        self._answering = self.loop.create_task(self._deliver(answer))
+        self._answering = task = self.loop.create_task(self._deliver(answer))
+        return task
 
     async def _deliver(self, answer: Coroutine[Any, Any, None]) -> None:
         try:

@@ -159,11 +159,11 @@ class SmtpSession(Connection):
         self._body = body = Body(self, self.wire, self.shared, self.guest, tolerant=self.tolerant)
         self.wire.set_protocol(body)
         self.say(replies.GO_AHEAD)
-        self.later(self._take(body, draft), on_us=False)
+        self.shared.commit(self.later(self._take(body, draft), on_us=False))
 
     async def _take(self, body: Body, draft: Draft) -> None:
         try:
-            reply = await self.shared.commit(take(body, draft, self.shared))
+            reply = await take(body, draft, self.shared)
         finally:
             self._body = None
             self._reset()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import structlog
@@ -67,7 +67,7 @@ class Shared:
         self.connections: set[Connection] = set()
         self.nobody = asyncio.Event()  # is here any more
         self.stopping = False
-        self.commits: set[asyncio.Task[str]] = set()
+        self.commits: set[asyncio.Task[None]] = set()
         self._resting: deque[Connection] = deque()
         self._waking = False
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -143,12 +143,10 @@ class Shared:
     def new_part(self, *, tolerant: bool) -> Part:
         return Part(self.spool.part(), self.settings.max_message, tolerant=tolerant)
 
-    def commit(self, taking: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
-        """Run it to its end, whether its client stays or not."""
-        task = self.loop.create_task(taking)
-        self.commits.add(task)
-        task.add_done_callback(self.commits.discard)
-        return task
+    def commit(self, taking: asyncio.Task[None]) -> None:
+        """It runs to its end, whether its client stays or not: the stop waits for it."""
+        self.commits.add(taking)
+        taking.add_done_callback(self.commits.discard)
 
     @property
     def _needed(self) -> int:
