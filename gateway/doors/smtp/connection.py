@@ -227,9 +227,7 @@ class Connection(SMTP):
         self._resting = False
         self._work()
 
-    def later(
-        self, answer: Coroutine[Any, Any, None], *, on_us: bool = True
-    ) -> asyncio.Task[None]:
+    def later(self, answer: Coroutine[Any, Any, None], *, on_us: bool = True) -> asyncio.Task[None]:
         """An answer that takes time: the client's next commands wait for it.
 
         `on_us`: it is us who take the time, so nobody may have the client's place meanwhile.
