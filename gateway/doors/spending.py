@@ -25,7 +25,7 @@ async def full(  # noqa: PLR0913 - who, what and when
     `before`: how many others the mail is for. Raises StoreError.
     """
     reached = []
-    for count, number in enumerate(dict.fromkeys(numbers)):
+    for count, number in enumerate(dict.fromkeys(numbers) if ceilings else ()):
         wanted = Wanted(identity, number, 1, before + count, together=count)
         if one := await store.room_for(wanted, ceilings, now=now):
             reached.append(one)

@@ -26,7 +26,7 @@ from gateway.mail.headers import LONGEST_VALUE
 from gateway.numbers import Refusal
 
 _WAY = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
-_SCRAP = re.compile(r"[^@A-Za-z]*[0-9][^@A-Za-z]*")
+_SCRAP = re.compile(r"[^@A-Za-z0-9]*+[0-9][^@A-Za-z]*+")  # never twice over the same text
 
 
 @dataclass(frozen=True, slots=True)

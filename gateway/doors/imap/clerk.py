@@ -79,6 +79,7 @@ class Clerk:
         try:
             author = verified_sender(letter.fields, self.settings.authserv_id)
         except UnverifiedError as error:
+            self._wonder(letter)
             return self._reject(letter, "imap_unauth", str(error))
         policy = self.policy()
         if policy.is_fax(author, self.settings.domains):
@@ -87,7 +88,7 @@ class Clerk:
             )
         taken = await faxes_of(self.store, self._key(letter, author))
         now = min((fax.created_at for fax in taken), default=self.clock())  # `at=` may be over
-        asked = order(letter, author, policy, self.settings, now)
+        asked = await asyncio.to_thread(order, letter, author, policy, self.settings, now)
         if flaw := flaw or _flaw(letter):
             refused = Refused("", Refusal(flaw, "message"))
             return await self._refuse(letter, replace(asked, recipients=(), refused=(refused,)))
@@ -155,6 +156,17 @@ class Clerk:
     def _reject(self, letter: Letter, event: str, because: str) -> Outcome:
         self._tell(because, event, ", ".join(letter.all("from"))[:200], "")
         return Outcome.REJECTED
+
+    def _wonder(self, letter: Letter) -> None:
+        """With a wrong setting no mail would ever be faxed, and nobody would hear of it."""
+        server = self.settings.authserv_id.lower()
+        if not any(server in said.lower() for said in letter.all("authentication-results")):
+            self.page(
+                "a mail that nobody has checked",
+                f"A mail in {self.settings.account} bears no Authentication-Results of {server}. "
+                f"It is in {self.settings.rejected}, and its sender hears nothing. If so are all "
+                "mails, IMAP_AUTHSERV_ID is wrong: that field of a good mail begins with it.",
+            )
 
     def _tell(self, reply: str, event: str, sender: str, written: str) -> None:
         log.info("mail_refused", reply=str(reply), because=event, peer=PEER, sender=sender)

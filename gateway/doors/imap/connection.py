@@ -13,21 +13,17 @@ import ssl
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from gateway.doors.imap.protocol import MOST, MailboxError, protocol_class
+from gateway.doors.imap.protocol import MOST, MailboxError, RefusedError, protocol_class
 from gateway.doors.imap.settings import ImapSettings
-from gateway.doors.imap.wire import mailbox, quoted, uid_set, without
+from gateway.doors.imap.wire import Lines, mail_in, mailbox, quoted, sizes_in, uid_set, without
 from gateway.mail.headers import clean
 
 __all__ = ["Connection", "LoginError", "MailboxError", "RefusedError"]
-
-Lines = list[bytes | bytearray]
 
 TAKEN = "$FaxTaken"  # the keyword of a mail that is in the queue
 GOODBYE = 3.0  # s for its answer
 SLACK = 1 << 20  # bytes around a mail; RFC822.SIZE is a guess on some servers
 SLOWEST = 1000.0  # bytes/s of a mail that is being fetched
-_UID = re.compile(rb"\bUID (\d{1,10})\b")
-_SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,12})\b")
 _VALIDITY = re.compile(rb"\[UIDVALIDITY (\d{1,10})\]")
 
 
@@ -35,15 +31,12 @@ class LoginError(MailboxError):
     """The server does not know us."""
 
 
-class RefusedError(MailboxError):
-    """The server said NO or BAD to a command; the session goes on."""
-
-
 class Connection:
     """A selected mailbox. `news` is set when the server told of new mail."""
 
     def __init__(self, settings: ImapSettings) -> None:
         self.validity = 0
+        self._copied: set[tuple[int, str]] = set()  # and perhaps not marked as deleted
         self._settings = settings
         self._protocol = protocol_class()(asyncio.get_running_loop())
         self.news: asyncio.Event = self._protocol.news
@@ -80,23 +73,24 @@ class Connection:
         words = b" ".join(lines[:-1]).split()
         return sorted({int(word) for word in words if word.isdigit()})
 
+    async def taken(self) -> list[int]:
+        """Those flagged as being in the queue. Who knows no keywords has none."""
+        try:
+            return await self.search("UNDELETED", "KEYWORD", TAKEN)
+        except RefusedError:
+            return []
+
     async def sizes(self, uids: Sequence[int]) -> dict[int, int]:
         """Of at most 200 mails, as far as they are still there."""
         lines = await self._fetch(uid_set(uids), "(UID RFC822.SIZE)", 0)
-        found = ((_UID.search(line), _SIZE.search(line)) for line in lines)
-        return {int(uid[1]): int(size[1]) for uid, size in found if uid and size}
+        return sizes_in(lines)
 
     async def fetch(self, uid: int, section: str = "") -> bytes | None:
         """A whole mail, unread as it was, or its HEADER. None = somebody has removed it."""
         lines = await self._fetch(
             str(uid), f"(UID BODY.PEEK[{section}])", self._settings.max_message + SLACK
         )
-        literals = [line for line in lines if isinstance(line, bytearray)]
-        if len(literals) == 1:
-            return bytes(literals[0])
-        if literals or any(b"BODY[" in line for line in lines):
-            raise RefusedError("the server did not send the mail as a literal")
-        return None
+        return mail_in(lines, uid)
 
     async def mark_taken(self, uids: Sequence[int]) -> None:
         """Flag mails that are in the queue. A server without keywords marks them read."""
@@ -111,10 +105,10 @@ class Connection:
     async def move(self, uids: Sequence[int], folder: str) -> None:
         """Into a folder, which is made when it is not there."""
         try:
-            await self._move(uid_set(uids), mailbox(folder))
+            await self._move(uids, mailbox(folder))
         except RefusedError:
             await self._make(mailbox(folder))
-            await self._move(uid_set(uids), mailbox(folder))
+            await self._move(uids, mailbox(folder))
 
     async def probe(self) -> None:
         """Does anybody still listen?"""
@@ -191,15 +185,17 @@ class Connection:
         """Some 100 lines at most: the library reads all of them anew with each one."""
         return await self._ask(self._protocol.fetch(uids, what, by_uid=True), most)
 
-    async def _move(self, uids: str, folder: str) -> None:
-        protocol = self._protocol
+    async def _move(self, uids: Sequence[int], folder: str) -> None:
+        protocol, these = self._protocol, uid_set(uids)
         if "MOVE" in self._capabilities:
-            await self._ask(protocol.move(uids, folder, by_uid=True))
+            await self._ask(protocol.move(these, folder, by_uid=True))
             return
-        await self._ask(protocol.copy(uids, folder, by_uid=True))
-        await self._ask(protocol.store(uids, "+FLAGS.SILENT", "(\\Deleted)", by_uid=True))
+        if new := [uid for uid in uids if (uid, folder) not in self._copied]:
+            await self._ask(protocol.copy(uid_set(new), folder, by_uid=True))
+            self._copied |= {(uid, folder) for uid in new}
+        await self._ask(protocol.store(these, "+FLAGS.SILENT", "(\\Deleted)", by_uid=True))
         if "UIDPLUS" in self._capabilities:  # a plain EXPUNGE would hit other people's mails too
-            await self._ask(protocol.expunge(uids, by_uid=True))
+            await self._ask(protocol.expunge(these, by_uid=True))
 
     async def _make(self, folder: str) -> None:
         for command in ("CREATE", "SUBSCRIBE"):

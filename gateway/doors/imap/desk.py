@@ -15,7 +15,7 @@ from dataclasses import replace
 import structlog
 
 from gateway.doors.imap.clerk import Clerk, Outcome, Waits
-from gateway.doors.imap.connection import TAKEN, Connection, MailboxError, RefusedError
+from gateway.doors.imap.connection import Connection, MailboxError, RefusedError
 from gateway.doors.imap.settings import ImapSettings
 from gateway.store import Full, StoreError
 
@@ -58,7 +58,7 @@ class Desk:
         connection.news.clear()  # what comes in from here on may be missing in the search
         here = await connection.search("UNDELETED")
         if here:
-            in_queue = await connection.search("UNDELETED", "KEYWORD", TAKEN)
+            in_queue = await connection.taken()
             self._decided |= dict.fromkeys(in_queue, Outcome.DONE)
             if in_queue:  # by a crash, or somebody has put them back
                 log.info("mails_known", mails=len(in_queue), folder=self._settings.folder)
@@ -87,7 +87,7 @@ class Desk:
     async def _decide(
         self, connection: Connection, uids: Sequence[int], stop: asyncio.Event
     ) -> None:
-        sizes = await connection.sizes(uids)
+        sizes = await _sizes(connection, uids)
         for uid in uids:
             if stop.is_set():
                 return
@@ -182,23 +182,34 @@ class Desk:
         for outcome, folder in self._folders.items():
             uids = [uid for uid, decided in self._decided.items() if decided is outcome]
             for start in range(0, len(uids), BATCH):
-                await self._move(connection, uids[start : start + BATCH], outcome, folder)
+                batch = uids[start : start + BATCH]
+                if not await self._moved(connection, batch, folder) and len(batch) > 1:
+                    await self._move_each(connection, batch, folder)
 
-    async def _move(
-        self, connection: Connection, uids: Sequence[int], outcome: Outcome, folder: str
-    ) -> None:
+    async def _move_each(self, connection: Connection, uids: Sequence[int], folder: str) -> None:
+        """One of them may be to blame, or the folder: then it is no use to try them all."""
+        failures = 0
+        for uid in uids:
+            failures += not await self._moved(connection, [uid], folder)
+            if failures == MOST_TRIES:
+                return
+
+    async def _moved(self, connection: Connection, uids: Sequence[int], folder: str) -> bool:
         try:
-            if outcome is Outcome.DONE:
+            if folder == self._settings.done:
                 await connection.mark_taken(uids)
             await connection.move(uids, folder)
         except RefusedError as error:
             if not self._unmoved:
                 log.error("mail_not_moved", folder=folder, error=str(error))  # noqa: TRY400
             self._unmoved = True
-            return
+            for uid in uids:  # the last ones of the next look
+                self._decided[uid] = self._decided.pop(uid)
+            return False
         self._unmoved = False
         for uid in uids:
             del self._decided[uid]
+        return True
 
     def _forget(self, validity: int) -> None:
         """The box was made anew: look at everything again, its content tells what is known."""
@@ -213,6 +224,19 @@ class Desk:
         for known in (self._tries, self._rests, self._waits, self._decided):
             for uid in known.keys() - set(here):
                 del known[uid]
+
+
+async def _sizes(connection: Connection, uids: Sequence[int]) -> dict[int, int]:
+    """Some servers tell no size of fifty mails because of one that they cannot read: 0."""
+    try:
+        return await connection.sizes(uids)
+    except RefusedError:
+        if len(uids) == 1:
+            return {uids[0]: 0}
+    found: dict[int, int] = {}
+    for uid in uids:
+        found |= await _sizes(connection, [uid])
+    return found
 
 
 def _now() -> float:

@@ -27,6 +27,10 @@ class MailboxError(Exception):
     """The mailbox cannot be worked with just now; the text says why."""
 
 
+class RefusedError(MailboxError):
+    """The server said NO or BAD to a command; the session goes on."""
+
+
 class Guard(asyncio.Protocol):
     """`lost` comes to the reason when the connection ends; `news` is set by a new mail."""
 

@@ -1,4 +1,4 @@
-"""How UIDs and names are written in a command, and what is not told of its answer."""
+"""How UIDs and names are written in a command, and what is read in its answer. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 
+from gateway.doors.imap.protocol import RefusedError
+
+Lines = list[bytes | bytearray]  # of an answer; a literal is a bytearray
+
+_UID = re.compile(rb"\bUID (\d{1,10})\b")
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,12})\b")
 _OTHER = re.compile(r"[^\x20-\x7e]+|&")
 
 
@@ -27,6 +33,22 @@ def mailbox(name: str) -> str:
 
 def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def sizes_in(lines: Lines) -> dict[int, int]:
+    found = ((_UID.search(line), _SIZE.search(line)) for line in lines)
+    return {int(uid[1]): int(size[1]) for uid, size in found if uid and size}
+
+
+def mail_in(lines: Lines, uid: int) -> bytes | None:
+    """The one literal; None = there is no such mail any more."""
+    literals = [line for line in lines if isinstance(line, bytearray)]
+    words = b" ".join(line for line in lines if not isinstance(line, bytearray))
+    if not (literals or b"BODY[" in words):
+        return None
+    if len(literals) != 1 or str(uid).encode() not in _UID.findall(words):
+        raise RefusedError("the server did not send this mail as a literal")
+    return bytes(literals[0])
 
 
 def without(password: str, words: str) -> str:

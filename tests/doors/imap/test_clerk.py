@@ -70,6 +70,23 @@ async def test_nobody_is_answered(
 
 
 @pytest.mark.parametrize(
+    ("proof", "pages"),
+    [
+        ("", 1),
+        (PROOF.replace("mx.example.com", "mx.other.example"), 1),
+        (PROOF.replace("pass", "fail"), 0),
+        (PROOF.replace("mx.example.com", "MX.Example.Com").replace("pass", "fail"), 0),
+    ],
+)
+async def test_the_admin_hears_of_mails_that_nobody_has_checked(
+    clerk: Clerk, house: House, proof: str, pages: int
+) -> None:
+    """IMAP_AUTHSERV_ID may be wrong: then no sender of any mail would hear anything."""
+    assert await clerk.take(mail(proof=proof)) is Outcome.REJECTED
+    assert house.pages == ["a mail that nobody has checked"] * pages
+
+
+@pytest.mark.parametrize(
     ("content", "reason", "cause"),
     [
         (mail(body="a\0b"), "It holds a NUL byte", Cause.DOCUMENT),

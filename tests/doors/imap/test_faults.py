@@ -275,6 +275,59 @@ async def test_folders_that_cannot_be_made(server: Server, house: House, door: D
     assert told["folder"] == "Done"
 
 
+async def test_a_server_that_knows_no_keywords_at_all(
+    server: Server, house: House, door: Door
+) -> None:
+    """It does not even search for one."""
+    server.keywords = False
+    server.faults.append(("UID SEARCH UNDELETED KEYWORD", "bad", 1000))
+    async with running(door()):
+        for taken in (1, 2):
+            server.put(mail())
+            await until(partial(server.has, Done=taken))
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("fault", ["no", "bad"])
+async def test_one_mail_whose_size_nobody_knows(
+    server: Server, house: House, door: Door, fault: str
+) -> None:
+    """The server then tells none of the whole batch: the others do not wait for it."""
+    server.faults += [(rf"UID FETCH [\d,]*\b{uid}\b[\d,]* .*SIZE", fault, 1000) for uid in (1, 3)]
+    server.faults.append(("UID FETCH 3 .*BODY", fault, 1000))
+    server.put(*[mail() for _ in range(5)])
+    async with running(door()):
+        await until(lambda: server.has(Done=4, INBOX=1))
+    assert server.mails.keys() == {3}
+    assert server.connections == 1
+
+
+async def test_some_mails_that_cannot_be_moved(server: Server, house: House, door: Door) -> None:
+    """Nor can any together with them: the others go one by one."""
+    server.faults.append((r"UID MOVE [\d,]*\b[1-4]\b", "no", 1000))
+    server.put(*[mail() for _ in range(12)])
+    async with running(door(idle=0.02)):
+        await until(lambda: server.has(Done=8, INBOX=4))
+        server.faults.clear()
+        await until(lambda: server.has(Done=12))
+    assert len(await house.numbers()) == 12
+    assert server.times("UID FETCH .*BODY") == 12
+
+
+async def test_a_mail_that_cannot_be_deleted_is_copied_once(
+    server: Server, house: House, door: Door
+) -> None:
+    server.capabilities = "IMAP4rev1 UIDPLUS"
+    server.faults.append(("UID STORE .*Deleted", "no", 1000))
+    server.put(mail(), mail())
+    async with running(door(poll=0.01)):
+        await until(lambda: server.times("NOOP") >= 4)
+        assert server.has(INBOX=2, Done=2)
+        server.faults.clear()
+        await until(lambda: server.has(Done=2))
+    assert len(await house.numbers()) == 2
+
+
 async def test_news_between_a_look_and_the_wait(server: Server, house: House, door: Door) -> None:
     """A mail that comes while others are moved is not announced again in IDLE."""
     late = [mail()]
@@ -300,6 +353,7 @@ POISONS = {
     "a literal that is too short": b"* 1 FETCH (UID 1 BODY[] {9}\r\nx)\r\n",
     "no literal": b'* 1 FETCH (UID 1 BODY[] "short")\r\n',
     "NIL": b"* 1 FETCH (UID 1 BODY[] NIL)\r\n",
+    "another mail": b"* 2 FETCH (UID 2 BODY[] {5}\r\nx: y\n)\r\n",
     "two literals": b"* 1 FETCH (UID 1 BODY[] {1}\r\nx BODY[] {1}\r\ny)\r\n",
 }
 

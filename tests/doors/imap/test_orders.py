@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.doors.imap.addressees import _whole
 from gateway.doors.imap.letters import Letter, read
 from gateway.doors.imap.orders import NO_NUMBER, Order, order
 from gateway.doors.imap.settings import ImapSettings
@@ -215,6 +216,12 @@ def test_a_subaddress_is_carried_and_never_dialled() -> None:
 @pytest.mark.parametrize(("to", "mdn"), [(ANN, ANN), ("eve@evil.example", "")])
 def test_a_receipt_goes_to_the_sender_alone(to: str, mdn: str) -> None:
     assert wishes(Disposition_Notification_To=to).mdn == mdn
+
+
+def test_a_long_row_of_digits_is_read_once() -> None:
+    """A regular expression that goes over it again for each of them would need hours."""
+    row = 1_000_000 * "1"
+    assert list(_whole([f"{row}@", row, "x@y.example"])) == [f"{row}@", f"{row}, x@y.example"]
 
 
 PIECES = st.sampled_from(
