@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from gateway.address import Destination, Kind, concerns, destination
 from gateway.mail.compose import ADDRESS
 from gateway.outbound.permit import Denied, Permit, Policy, Who
 
@@ -20,11 +21,19 @@ def judge(policy: Policy, who: Who, domains: Collection[str], *, tolerant: bool)
     verdict = policy.sender(who)
     if isinstance(verdict, Denied):
         return BOUNCE if who.is_proven and not who.sender else verdict
-    if policy.is_fax(verdict.sender, domains):
-        return Denied(FAX_SENDER, f"{verdict.rule}, but a notice would be faxed", "fax_sender")
-    if not (verdict.tell or tolerant or _is_mailbox(verdict.sender)):
+    sender, heard = verdict.sender, bool(verdict.tell)
+    if policy.is_fax(sender, domains) or not (heard or _leads_away(sender, domains)):
+        return Denied(FAX_SENDER, f"{verdict.rule}, but a notice would come here", "fax_sender")
+    if not (heard or tolerant or _is_mailbox(sender)):
         return Denied(NOT_TOLD, f"{verdict.rule}, but no notice would arrive", "fax_sender")
     return verdict
+
+
+def _leads_away(sender: str, domains: Collection[str]) -> bool:
+    """A notice to any other address of our domains would be refused at this door."""
+    found = destination(sender, domains)
+    is_postmaster = isinstance(found, Destination) and found.kind is Kind.POSTMASTER
+    return is_postmaster or not concerns(sender, domains)
 
 
 def _is_mailbox(sender: str) -> bool:

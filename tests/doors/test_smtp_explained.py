@@ -31,6 +31,7 @@ RULES: dict[str, Any] = {
 LISTED: list[dict[str, Any]] = [
     {"address": "fired@example.com", "deny": True},
     {"address": "bob@example.com", "pages_per_day": 2, "faxes_per_hour": 3},
+    {"address": "told@fax.local", "tell": "office@example.com"},
     {"domain": ["example.com", "fax.local", "14155550100.fax.local"], "faxes_per_day": 1},
     {"network": ["127.0.0.0/8"]},
 ]
@@ -38,6 +39,7 @@ SENDERS = [
     "ann@example.com", "bob@example.com", "fired@example.com", "x@else.example", "scanner", "",
     "two@fax.local", "+14155550100@fax.local", "ann@14155550100.fax.local", "bobs@fax.local",
     "postmaster@fax.local", "nobody@fax.local", "fax@fax.local", "ann@[192.0.2.1]",
+    "told@fax.local",
 ]  # fmt: skip
 RECIPIENTS = [
     "+14155550100", "911", "12", "two", "same", "three", "five", "dear", "bobs", "nobody", "fax",
@@ -56,7 +58,7 @@ async def said(client: Client, sender: str, recipient: str) -> str:
 
 @pytest.mark.parametrize("kind", [Kind.MAIN, Kind.DEVICE])
 @pytest.mark.parametrize("limits", [{}, {"faxes_per_hour": 4}, {"pages_per_day": 1}])
-@pytest.mark.parametrize("listed", [[], LISTED[:3], LISTED])
+@pytest.mark.parametrize("listed", [[], LISTED[:4], LISTED])
 async def test_one_answer(
     store: Store, spool: Spool, kind: Kind, limits: dict[str, int], listed: list[dict[str, Any]]
 ) -> None:

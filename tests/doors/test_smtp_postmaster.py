@@ -67,6 +67,7 @@ BARRED = [
     ("eve@example.com", RULES, {}, NOT_LISTED, "sender_denied"),
     ("+14155550100@fax.local", RELAXED, {}, replies.FAX_SENDER, "fax_sender"),
     ("office@fax.local", RELAXED, {}, replies.FAX_SENDER, "fax_sender"),
+    ("nobody@fax.local", RELAXED, {}, replies.FAX_SENDER, "fax_sender"),
     ("scanner", RELAXED, {}, replies.NOT_TOLD, "fax_sender"),
     ("", RULES, {}, "550 5.7.1 Automatic mail is not faxed", "auto_mail"),
 ]
@@ -223,3 +224,24 @@ async def test_a_copier_reaches_it_too(store: Store, spool: Spool, admin: Admin)
         assert (await client.say("DATA"))[:3] == "354"
         assert await client.say(TEXT + END) == "250 2.0.0 Ok"
     assert len(admin.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("sender", "tell", "reply"),
+    [
+        ("scanner@fax.local", "", replies.FAX_SENDER),
+        ("scanner@fax.local", "office@example.com", SENDER_OK),
+        ("postmaster@fax.local", "", SENDER_OK),
+        ("+14155550100@fax.local", "office@example.com", replies.FAX_SENDER),
+        ("scanner@other.fax.local", "", SENDER_OK),
+    ],
+)
+async def test_a_copier_that_is_called_by_our_domain(
+    store: Store, spool: Spool, sender: str, tell: str, reply: str
+) -> None:
+    """A notice to it would come to this door and be refused: somebody else must be told."""
+    device = {"name": "c", "network": "127.0.0.1"} | ({"tell": tell} if tell else {})
+    rules = Rules.model_validate({"device": [device]})
+    async with door(store, spool, Kind.DEVICE, rules, devices=LOOPBACK) as connect:
+        client = await connect.ready()
+        assert await client.say(f"MAIL FROM:<{sender}>") == reply
