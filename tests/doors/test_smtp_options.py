@@ -26,6 +26,7 @@ ONCE = "550 5.5.4 Option [fax ...]: write it once, at the end, as [fax name=valu
 PRIO = "550 5.5.4 Option prio: allowed: high, normal, low; known here: "
 AT = "550 5.5.4 Option at: HH:MM or YYYY-MM-DDTHH:MM (in an address HH.MM); known here: "
 NUMBERS = "550 5.5.4 Option to: numbers such as +14155550100, commas between; known here: "
+DIFFER = "550 5.5.4 Options: the same number was given before with other ones"
 ALONE = "550 5.5.4 Option to: it belongs to a mail to the fixed address, fax@, alone"
 
 
@@ -225,6 +226,52 @@ async def test_the_fixed_address_beside_others(connect: Connect, store: Store) -
         ONE: Wishes(ref="a", prio="high"),
         TWO: Wishes(ref="b", prio="high"),
     }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reply"),
+    [
+        ("14155550100/ref=a", "+1-415-555-0100/ref=a", OK),
+        ("14155550100/ref=a", "+1-415-555-0100/ref=b", DIFFER),
+        ("14155550100/ref=a", "14155550100", DIFFER),
+        ("FAX=14155550100/T33S=1", "FAX=14155550100/T33S=2", DIFFER),
+        ("fax/ref=a", "FAX/ref=a", OK),
+        ("fax/ref=a", "fax/ref=b", DIFFER),
+        ("fax/ref=a", "fax", DIFFER),
+        ("fax/ref=a", "14155550101/ref=b", OK),
+        ("offices/ref=a", "14155550101/ref=a", OK),
+        ("offices/ref=a", "14155550101/ref=b", DIFFER),
+        ("14155550101/ref=a", "offices/ref=b", DIFFER),
+    ],
+)
+async def test_the_same_twice(
+    store: Store, spool: Spool, first: str, second: str, reply: str
+) -> None:
+    """One fax carries one set of options: other ones are refused, never left out in silence."""
+    rules = Rules.model_validate({"aliases": {"offices": [ONE, TWO]}})
+    async with door(store, spool, rules=rules) as connect:
+        client = await connect.ready(FROM)
+        assert await client.say(f"RCPT TO:<{first}@fax.local>") == OK
+        assert await client.say(f"RCPT TO:<{second}@fax.local>") == reply
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reply"),
+    [
+        ("", "", OK),
+        (" NOTIFY=NEVER", " NOTIFY=NEVER ORCPT=rfc822;a@b", OK),
+        (" NOTIFY=FAILURE,SUCCESS", " NOTIFY=success,failure", OK),
+        (" NOTIFY=NEVER", " NOTIFY=FAILURE", DIFFER),
+        (" NOTIFY=NEVER", "", DIFFER),
+    ],
+)
+async def test_who_wants_to_hear_hears(
+    connect: Connect, first: str, second: str, reply: str
+) -> None:
+    """One of two recipients with the same number said NEVER: the other must not wait in vain."""
+    client = await connect.ready(FROM)
+    assert await client.say(f"{TO}{first}") == OK
+    assert await client.say(f"RCPT TO:<1-415-555-0100@fax.local>{second}") == reply
 
 
 async def test_options_of_a_group(store: Store, spool: Spool) -> None:

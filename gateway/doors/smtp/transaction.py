@@ -22,7 +22,7 @@ from gateway.store import StoreError
 if TYPE_CHECKING:
     from gateway.doors.smtp.session import SmtpSession
 
-Asked = tuple[Options, str]  # options and subaddress of a number
+Asked = tuple[Options, str, str]  # of a number: options, subaddress, when to hear of it
 _MOST_ASKED = 1000  # RCPTs of one mail, the same number again and again
 
 
@@ -38,6 +38,7 @@ class Transaction:
         self._is_strange = False  # denied, and not even known
         self._addressees: list[Addressee] = []
         self._numbers: dict[E164, Asked] = {}
+        self._fixed: Asked | None = None  # of the fixed address, if it was given
         self._postmaster = False
         self._refused = self._asked = 0
         self._turned_away = ""  # at MAIL: the word for why
@@ -161,12 +162,15 @@ class Transaction:
 
     def _take(self, addressee: Addressee) -> str:
         """Two spellings of one number are one fax: the first stands for both."""
-        asked = addressee.options, addressee.subaddress
-        if any(self._numbers.get(number, asked) != asked for number in addressee.numbers):
+        asked = addressee.options, addressee.subaddress, addressee.notify
+        known = [self._numbers.get(number, asked) for number in addressee.numbers]
+        if any(one != asked for one in known or [self._fixed or asked]):
             return self._refuse(Refusal(replies.OPTIONS_DIFFER, "option"), addressee.address)
         new = addressee.new(self._numbers)
-        fixed = not addressee.numbers and all(one.numbers for one in self._addressees)
-        if new or fixed:
+        if not (addressee.numbers or self._fixed):
+            self._fixed = asked
+            self._addressees.append(addressee)
+        elif new:
             self._addressees.append(addressee.of(new))
         self._numbers |= dict.fromkeys(new, asked)
         self._session.step()
