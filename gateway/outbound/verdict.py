@@ -22,18 +22,18 @@ def judge(policy: Policy, who: Who, domains: Collection[str], *, tolerant: bool)
     if isinstance(verdict, Denied):
         return BOUNCE if who.is_proven and not who.sender else verdict
     sender, heard = verdict.sender, bool(verdict.tell)
-    if policy.is_fax(sender, domains) or not (heard or _leads_away(sender, domains)):
-        return Denied(FAX_SENDER, f"{verdict.rule}, but a notice would come here", "fax_sender")
+    if concerns(sender, domains):
+        away = heard or _is_postmaster(sender, domains)  # or its notices would be refused here
+        if policy.is_fax(sender, domains) or not away:
+            return Denied(FAX_SENDER, f"{verdict.rule}, but a notice would come here", "fax_sender")
     if not (heard or tolerant or _is_mailbox(sender)):
         return Denied(NOT_TOLD, f"{verdict.rule}, but no notice would arrive", "fax_sender")
     return verdict
 
 
-def _leads_away(sender: str, domains: Collection[str]) -> bool:
-    """A notice to any other address of our domains would be refused at this door."""
+def _is_postmaster(sender: str, domains: Collection[str]) -> bool:
     found = destination(sender, domains)
-    is_postmaster = isinstance(found, Destination) and found.kind is Kind.POSTMASTER
-    return is_postmaster or not concerns(sender, domains)
+    return isinstance(found, Destination) and found.kind is Kind.POSTMASTER
 
 
 def _is_mailbox(sender: str) -> bool:

@@ -285,6 +285,32 @@ async def test_who_may_write_as_whom(
             assert await client.say(TO) == "550 5.7.1 Automatic mail is not faxed"
 
 
+async def test_another_ones_address_reaches_the_postmaster(
+    store: Store, spool: Spool, users: Users
+) -> None:
+    """A16: whose mail program is set up wrongly can ask for help, and fax nobody."""
+
+    async def forward(_message: Path, _peer: str) -> None: ...
+
+    more = {"users": users, "forward": forward}
+    async with door(store, spool, rules=RULES, mode="tls", more=more, trusted=()) as connect:
+        client = await connect.ready()
+        await dialogue(
+            client,
+            (FROM, "250 2.1.0 Sender ok"),
+            (TO, "530 5.7.0 Authentication required"),
+            (f"AUTH PLAIN {plain('ann')}", "503 5.5.1 Not allowed during a mail transaction"),
+            ("RSET", "250 2.0.0 Ok"),
+            (f"AUTH PLAIN {plain('ann')}", LOGGED_IN),
+            ("MAIL FROM:<bob@example.com>", "250 2.1.0 Sender ok"),
+            (TO, NOT_OWNED),
+            ("RCPT TO:<postmaster@fax.local>", OK),
+            ("RSET", "250 2.0.0 Ok"),
+            (FROM, "250 2.1.0 Sender ok"),
+            (TO, OK),
+        )
+
+
 @pytest.mark.parametrize("mode", MODES[1:])
 async def test_pythons_own_client_with_a_real_hash(
     store: Store, spool: Spool, tmp_path: Path, mode: str

@@ -166,6 +166,16 @@ async def test_why_a_pipelined_recipient_was_refused(
         assert [one["because"] for one in logs] == [because, because, "syntax"]
 
 
+async def test_a_sender_is_not_blamed_for_the_next_ones_mail(store: Store, spool: Spool) -> None:
+    async with door(store, spool, rules=RULES) as connect:
+        client = await connect.ready()
+        assert await client.say("MAIL FROM:<eve@example.com>") == NOT_LISTED
+        with capture_logs() as logs:
+            assert await client.say("MAIL FROM:<a..b@c>") == "501 5.1.7 Bad sender address syntax"
+            assert await client.say(TO) == MAIL_FIRST
+        assert [one.get("sender", "") for one in logs] == ["", ""]
+
+
 # nobody floods the administrator
 
 

@@ -51,6 +51,7 @@ class Transaction:
     def mail(self, argument: str) -> str:
         if self._mail:
             raise Refused(replies.ONE_SENDER)
+        self._sender = ""  # not that of one refused before
         try:
             mail = grammar.mail(argument, tolerant=self._session.tolerant)
         except Refused as error:
