@@ -1,7 +1,7 @@
 """Notices: what the gateway tells people about a fax, in plain words. Never the fax itself.
 
 One mail for each fax and event, with a Message-ID made from both: a repeat is recognisable. What
-machines read in it is `report`'s.
+machines read in it is `report`'s; many results in one mail are `summary`'s.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from gateway.mail.sheet import Sheet
 from gateway.model import Direction, Fax, State
 from gateway.wishes import wishes_of
 
-_GREEN, _AMBER, _RED = "#1a7f37", "#b35900", "#c62828"
+GREEN, AMBER, RED = "#1a7f37", "#b35900", "#c62828"
 _OURS = frozenset({Cause.MEDIA, Cause.DOCUMENT, Cause.CONVERSION, Cause.LIMIT})
-_ASK = "Please ask your administrator, and give the fax id below."
+MISSING = "Please ask the recipient which pages are missing, and send those again."
+_ASK = "Please ask your administrator, and give the fax id."
 _WORDS = {  # what happened, and what to do; the provider's own words are a detail
     Cause.BUSY: ("The line was busy.", "Please send it again later, in a new mail."),
     Cause.NO_ANSWER: (
@@ -59,20 +60,20 @@ def result(fax: Fax, mail_from: str, now: float, thumbnail: Path | None) -> Mail
     number = nicely(fax.number)
     if not number:  # a mailbox took the mail, and nothing in it says where to
         title = subject = "Your mail was not faxed"
-        say, color = [f"{title}: {_sentence(fax.reason)}"], _RED
+        say, color = [f"{title}: {sentence(fax.reason)}"], RED
     elif fax.state is not State.DELIVERED:
         title = subject = f"Fax to {number} FAILED"
-        say, color = [f"Your fax to {number} was not delivered.", *_why(fax)], _RED
+        say, color = [f"Your fax to {number} was not delivered.", *why(fax)], RED
     elif report.in_part(fax):
-        confirmed = f"{fax.result_pages} of {_pages(fax.pages)}"
+        confirmed = f"{fax.result_pages} of {in_pages(fax.pages)}"
         title = f"Fax to {number} delivered in part"
         subject = f"{title} ({confirmed})"
-        say, color = [f"Only {confirmed} of your fax to {number} arrived."], _AMBER
-        say.append("Please ask the recipient which pages are missing, and send those again.")
+        say, color = [f"Only {confirmed} of your fax to {number} arrived."], AMBER
+        say.append(MISSING)
     else:
         title = f"Fax to {number} delivered"
-        subject = f"{title} ({_pages(fax.result_pages or fax.pages)})"
-        say, color = [f"Your fax to {number} was delivered."], _GREEN
+        subject = f"{title} ({in_pages(fax.result_pages or fax.pages)})"
+        say, color = [f"Your fax to {number} was delivered."], GREEN
     return _answer(fax, mail_from, now, subject, Sheet(title, color, say, _facts(fax)), thumbnail)
 
 
@@ -96,23 +97,23 @@ def held(
         if admin
         else "Please tell your administrator, and give the fax id below."
     )
-    shown = Sheet(title, _AMBER, say, _facts(fax))
+    shown = Sheet(title, AMBER, say, _facts(fax))
     return _answer(fax, mail_from, now, title, shown, thumbnail)
 
 
 def alarm(fax: Fax, mail_from: str, admin: str, now: float, what: str) -> Mail:
     """To the administrator: something about a fax needs a person. Its subject is not theirs."""
     title = f"Fax gateway: {fax.direction} fax {fax.id} needs you"
-    say = [_sentence(what), f"Its whole time line: fax-gateway show {fax.id}"]
+    say = [sentence(what), f"Its whole time line: fax-gateway show {fax.id}"]
     shown = Sheet(
-        title, _AMBER, say, [("Sender", clean(fax.sender)), *_facts(replace(fax, subject=""))]
+        title, AMBER, say, [("Sender", clean(fax.sender)), *_facts(replace(fax, subject=""))]
     )
     mail = _mail(fax, mail_from, now, title, shown)
     mark = hashlib.sha256(what.encode()).hexdigest()[:8]  # the same trouble told again is a copy
     return replace(
         mail,
         to=(admin,),
-        message_id=f"<{fax.id}.alarm.{mark}@{_domain(mail_from)}>",
+        message_id=f"<{fax.id}.alarm.{mark}@{domain_of(mail_from)}>",
         headers={"Auto-Submitted": "auto-generated", "X-Fax-Gateway": fax.id},
     )
 
@@ -121,17 +122,17 @@ def page(  # noqa: PLR0913, PLR0917 - the parts of a mail, each of them once
     title: str, what: str, mail_from: str, admin: str, now: float, mark: str
 ) -> Mail:
     """To the administrator: trouble that is no single fax's."""
-    shown = Sheet(title, _AMBER, [_sentence(what)], [("Since", _when(now))])
+    shown = Sheet(title, AMBER, [sentence(what)], [("Since", when(now))])
     return Mail(
         sender=mail_from, to=(admin,), subject=f"Fax gateway: {title}", text=sheet.text(shown),
-        html=sheet.html(shown), message_id=f"<page.{mark}@{_domain(mail_from)}>", date=now,
+        html=sheet.html(shown), message_id=f"<page.{mark}@{domain_of(mail_from)}>", date=now,
         headers={"Auto-Submitted": "auto-generated", "X-Fax-Gateway": "page"},
     )  # fmt: skip
 
 
 def _receipt(fax: Fax, mail: Mail) -> Mail:
     """The same told in the form that the mail asked for (RFC 8098)."""
-    domain = _domain(mail.sender)
+    domain = domain_of(mail.sender)
     return replace(
         mail,
         message_id=f"<{fax.id}.{fax.state}.mdn@{domain}>",
@@ -153,7 +154,7 @@ def _answer(  # noqa: PLR0913, PLR0917 - the parts of an answer, each of them on
     subject = f"{subject}: {fax.subject}" if fax.subject else subject
     shown = replace(shown, left_out=[clean(one) for one in fax.skipped.splitlines() if one])
     mail = _mail(fax, mail_from, now, subject, replace(shown, picture=_picture(fax, thumbnail)))
-    told = report.delivery(fax, _domain(mail_from))
+    told = report.delivery([fax], domain_of(mail_from))
     return replace(mail, to=report.hearers(fax), report=told)
 
 
@@ -166,7 +167,7 @@ def _mail(fax: Fax, mail_from: str, now: float, subject: str, shown: Sheet) -> M
         subject=subject,
         text=sheet.text(shown),
         html=sheet.html(shown),
-        message_id=f"<{fax.id}.{event}@{_domain(mail_from)}>",
+        message_id=f"<{fax.id}.{event}@{domain_of(mail_from)}>",
         date=now,
         attachments=(shown.picture,) if shown.picture else (),
         headers={
@@ -178,11 +179,12 @@ def _mail(fax: Fax, mail_from: str, now: float, subject: str, shown: Sheet) -> M
     )
 
 
-def _why(fax: Fax) -> list[str]:
+def why(fax: Fax) -> list[str]:
+    """What happened to a fax that failed, and what to do."""
     cause = Cause(fax.cause) if fax.cause else Cause.INTERNAL
     if cause in _OURS:  # the reason says itself what to do
-        return [_sentence(fax.reason), "Nothing was faxed."]
-    return list(_WORDS.get(cause, (_sentence(fax.reason), _ASK)))
+        return [sentence(fax.reason), "Nothing was faxed."]
+    return list(_WORDS.get(cause, (sentence(fax.reason), _ASK)))
 
 
 def _facts(fax: Fax) -> list[tuple[str, str]]:
@@ -195,8 +197,8 @@ def _facts(fax: Fax) -> list[tuple[str, str]]:
         ("Pages", _confirmed(fax)),
         ("Time on the line", _minutes(fax.duration) if fax.duration else ""),
         ("Calls", str(fax.calls or "")),
-        ("Announced" if inbound else "Handed in", _when(fax.created_at)),
-        ("Ended", _when(fax.since) if ended else ""),
+        ("Announced" if inbound else "Handed in", when(fax.created_at)),
+        ("Ended", when(fax.since) if ended else ""),
         ("Details", clean(fax.reason, 300) if fax.cause in _WORDS and fax.number else ""),
         ("Fax id", fax.id),
         ("At the provider", clean(fax.provider_id)),
@@ -217,7 +219,7 @@ def _picture(fax: Fax, thumbnail: Path | None) -> Attachment | None:
     return Attachment("first-page.png", "image/png", thumbnail, f"first-page.{fax.id}")
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     said = clean(text, 600)
     first = said.partition(" ")[0]
     if first.isalpha():  # not a file's name or an address
@@ -225,7 +227,7 @@ def _sentence(text: str) -> str:
     return said + ("" if said.endswith((".", "!", "?")) else ".")
 
 
-def _pages(count: int) -> str:
+def in_pages(count: int) -> str:
     return f"{count} page" if count == 1 else f"{count} pages"
 
 
@@ -233,7 +235,7 @@ def _minutes(seconds: int) -> str:
     return f"{seconds // 60}:{seconds % 60:02} min"
 
 
-def _when(at: float) -> str:
+def when(at: float) -> str:
     """In the zone of this machine, with its offset."""
     if not at:
         return ""
@@ -241,5 +243,5 @@ def _when(at: float) -> str:
     return local.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def _domain(mail_from: str) -> str:
+def domain_of(mail_from: str) -> str:
     return parseaddr(mail_from)[1].rpartition("@")[2] or "localhost"

@@ -6,6 +6,7 @@ that the mail asked for (RFC 8098), or both when both were asked for expressly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import StrEnum
@@ -95,16 +96,29 @@ def silence(fax: Fax) -> str:
     return f"nobody is told, as the sender wished: {said}"
 
 
-def delivery(fax: Fax, domain: str) -> Report:
-    """RFC 3464. Of the original mail only its subject and ids come back, whatever RET says (R10).
+def delivery(faxes: Sequence[Fax], domain: str) -> Report:
+    """RFC 3464, of faxes from one mail. Of it only subject and ids come back (R10).
 
     RET=FULL is a wish that a gateway need not grant (RFC 3461 §5.2.4 e, §6.2).
     """
-    wishes = wishes_of(fax.wishes)
+    mail = faxes[0]
     fields = (
-        _verbatim("Original-Envelope-Id", wishes.envid),
+        _verbatim("Original-Envelope-Id", wishes_of(mail.wishes).envid),
         field_of("Reporting-MTA", domain, "dns" if "." in domain else "x-local-hostname"),
-        field_of("Arrival-Date", _date(fax.created_at)),
+        field_of("Arrival-Date", _date(mail.created_at)),
+        *(field for fax in faxes for field in _outcome(fax)),
+    )
+    return Report("delivery-status", "".join(fields), _original(mail, domain))
+
+
+def from_one_mail(faxes: Sequence[Fax]) -> bool:
+    """Can they be told in one report?"""
+    mails = {(fax.message_id, fax.created_at, wishes_of(fax.wishes).envid) for fax in faxes}
+    return len(mails) == 1
+
+
+def _outcome(fax: Fax) -> tuple[str, ...]:
+    return (
         "\r\n",
         *_recipient(fax),
         field_of("Action", _ACTION[event(fax)]),
@@ -113,7 +127,6 @@ def delivery(fax: Fax, domain: str) -> Report:
         field_of("Last-Attempt-Date", _date(fax.since) if fax.calls else ""),
         field_of("Final-Log-ID", fax.id),
     )
-    return Report("delivery-status", "".join(fields), _original(fax, domain))
 
 
 def disposition(fax: Fax, domain: str) -> Report:
