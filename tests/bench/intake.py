@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.load import load, stuffed
-from tests.bench.peers import Peer, Postfix, Served
+from tests.bench.peers import Held, Peer, Served
+from tests.postfix import missing
 
 SESSIONS = 10
 SIZES = {"5 KB": 5_000, "200 KB": 200_000, "2 MB": 2_000_000, "10 MB": 10_000_000}
@@ -110,7 +111,7 @@ def figures(server: str, size: str, runs: Sequence[Run]) -> Figures:
 
 def compare(root: Path, size: str, *, rounds: int, share: float) -> list[Figures]:
     peers = [Served("ours", root), Served("stock", root)]
-    everyone: list[Peer] = [*peers, *([] if Postfix.missing() else [Postfix(root)])]
+    everyone: list[Peer] = [*peers, *([] if missing() else [Held(root)])]
     runs: dict[str, list[Run]] = {peer.name: [] for peer in everyone}
     for _ in range(rounds):
         for peer in everyone:
@@ -166,6 +167,6 @@ def main(arguments: Sequence[str]) -> None:
     print(table(all_figures))
     print(f"loop lateness, 10 x 10 MB in flight, ms: {late} (ours: p99 ≤ 10, max ≤ 50)")
     print(f"peak RSS with 50 x 10 MB in flight: {peak:.0f} MB (≤ 180)")
-    if missing := Postfix.missing():
-        print(f"peer missing: {missing}")
+    if why := missing():
+        print(f"peer missing: {why}")
     print(json.dumps({"intake": [asdict(one) for one in all_figures], "late": late, "rss": peak}))
