@@ -7,6 +7,7 @@ cannot. What to do then is decided in `after_error`, on one screen, for every ro
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +25,7 @@ from gateway.wishes import wishes_of
 log = structlog.get_logger()
 
 _PASSING = TransientError | UncertainError | TimeoutError | StoreError
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 Work = Callable[[list[Fax]], Awaitable[Sequence[Fax]]]
 Clock = Callable[[], float]
@@ -111,7 +113,7 @@ async def _work(room: Room, faxes: list[Fax], clock: Clock) -> Sequence[Fax]:
 
 
 def _after(error: Exception, faxes: list[Fax], room: Room, clock: Clock) -> Sequence[Fax]:
-    expected = isinstance(error, PermanentError | _PASSING)
+    expected = isinstance(error, PermanentError) or passes(error)
     log.warning("fax_not_moved", error=repr(error), exc_info=None if expected else error)
     return [after_error(error, fax, room, clock()) for fax in faxes]
 
@@ -120,7 +122,7 @@ def after_error(error: Exception, fax: Fax, room: Room, now: float) -> Fax:
     """The whole error policy: what becomes of a fax whose room raised."""
     began = max(fax.since, wishes_of(fax.wishes).at)  # what is wanted later is not late before
     old = now - began > room.life and tried(room, fax.attempts) >= min(room.life / 2, LEAST)
-    over = old if isinstance(error, _PASSING) else fax.attempts >= BUG_TRIES
+    over = old if passes(error) else fax.attempts >= BUG_TRIES
     fails = room.give_up == "fail"
     match error:
         case PermanentError() if fails:
@@ -133,6 +135,11 @@ def after_error(error: Exception, fax: Fax, room: Room, now: float) -> Fax:
             return fax.hold(str(error) or repr(error))
     wait = max(backoff(room, fax.attempts), getattr(error, "after", 0.0))
     return fax.retried(at=now + wait, because=str(error) or repr(error))
+
+
+def passes(error: Exception) -> bool:
+    """Does it end by itself, or when somebody has made room on this machine?"""
+    return isinstance(error, _PASSING) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
 def backoff(room: Room, attempts: int) -> float:

@@ -44,6 +44,9 @@ NO = PermanentError("No.", Cause.MEDIA)
         (TransientError("t"), OLD, 2, "fail", "retry"),  # no fax ages in a jump of the clock
         (StoreError("disk full"), YOUNG, 500, "fail", "retry"),
         (StoreError("disk full"), OLD, 99, "fail", "hold"),
+        (OSError(28, "No space left on device"), YOUNG, 500, "fail", "retry"),
+        (OSError(24, "Too many open files"), OLD, 99, "hold", "hold"),
+        (FileNotFoundError(2, "No such file"), YOUNG, BUG_TRIES, "fail", "hold"),
         (UncertainError("u"), YOUNG, 500, "fail", "retry"),
         (UncertainError("u"), OLD, 99, "fail", "hold"),
         (UncertainError("u"), OLD, 99, "hold", "hold"),
