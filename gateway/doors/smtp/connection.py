@@ -1,4 +1,4 @@
-"""A connection to one client: aiosmtpd's protocol class with our own command loop.
+"""A connection to one client: its lines, its deadlines, and our own command loop.
 
 Lines are answered as they come in, without a task or a stream between the socket and the verb:
 only what waits for somebody else (DATA, a login, TLS) is a task. aiosmtpd 1.4.6 asks `inspect`
@@ -9,11 +9,10 @@ half-closed, and tells clients the text of our exceptions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import structlog
-from aiosmtpd.smtp import SMTP
 
 from gateway.doors import transcripts
 from gateway.doors.smtp import grammar, replies
@@ -22,60 +21,32 @@ from gateway.doors.smtp.body import Body
 from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.guests import Guest
 from gateway.doors.smtp.lines import Lines
-from gateway.doors.smtp.record import Record
 from gateway.doors.smtp.settings import MOST_ERRORS, PATH_COMMAND_LIMIT, Kind
 from gateway.doors.smtp.shared import Shared
+from gateway.doors.smtp.speaker import Speaker
 
 log = structlog.get_logger()
 
 _AT_ONCE = 20  # commands of one client before the others have their turn
 _MOST_UNREAD = 65536  # bytes of commands that wait while an answer takes its time
-_MOST_UNSENT = 16384  # bytes of replies that wait for the client
 _NONSENSE = ("50", "535", "538", "555")  # replies to what no client says twice
-_LAST_WORD = 1.0  # s until a connection that was told goodbye is cut
 
 
-class _NoHooks:
-    """aiosmtpd wants a handler; everything it could hook is overridden here."""
-
-    def __dir__(self) -> Iterable[str]:
-        return ()
-
-
-_NO_HOOKS = _NoHooks()
-
-
-class Connection(SMTP):
+class Connection(Speaker):
     """Lines in, replies out, deadlines; a subclass says in `_obey` what there is to do."""
 
-    wire: asyncio.Transport
     guest: Guest | None = None  # None = not let in yet, or turned away
     proxy: bytes | None = None  # of a PROXY header that is awaited
-    encrypted = False
 
     def __init__(self, shared: Shared, kind: Kind) -> None:
-        self.shared = shared
-        self.kind = kind
-        self.peer = ""
-        self.record = Record(shared, kind)
+        super().__init__(shared, kind)
         self._lines = Lines(2 * PATH_COMMAND_LIMIT)
-        self._pending = b""  # replies to pipelined commands leave together
         self._is_greeted = self._spoken = self._full = self._resting = self._half = False
         self._errors = 0
         self._closing = 0.0  # since when, as far as anybody looked
         self._answering: asyncio.Task[None] | None = None
         self._since = self._heard = shared.loop.time()
         self._body: Body | None = None  # while the client sends DATA
-        super().__init__(
-            _NO_HOOKS,
-            hostname=shared.settings.hostname,
-            data_size_limit=shared.settings.max_message,
-            enable_SMTPUTF8=True,
-            loop=shared.loop,
-        )
-
-    def __dir__(self) -> Iterable[str]:
-        return ()  # what aiosmtpd would find out for every connection, `VERBS` knows
 
     @property
     def tolerant(self) -> bool:
@@ -89,12 +60,6 @@ class Connection(SMTP):
         """The gateway stops: end now if the client has no mail under way."""
         if not self._answering:
             self.hang_up(replies.STOPPING)
-
-    def cut(self, reply: str = replies.STOPPING) -> None:
-        """A last word if the client listens, then the end: close() alone would wait for it."""
-        if not self.wire.is_closing():
-            self.hang_up(reply)
-        self.loop.call_later(_LAST_WORD, self.wire.abort)
 
     def check(self, now: float) -> None:
         """Has the client run out of time? Asked again and again."""
@@ -123,19 +88,13 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # not aiosmtpd's: it makes a reader, a writer and a task
-        self.wire = cast("asyncio.Transport", transport)
-        self.wire.set_write_buffer_limits(high=_MOST_UNSENT)
+        self.speak_over(cast("asyncio.Transport", transport))
         self.shared.connections.add(self)
         if address := transport.get_extra_info("peername"):
             self.peer = str(address[0])
             arrive(self)
         else:  # it has left before anybody looked
             self.wire.abort()
-
-    def over(self, transport: asyncio.Transport) -> None:
-        """The same client, over TLS."""
-        self.wire, self.encrypted = transport, True
-        self.wire.set_write_buffer_limits(high=_MOST_UNSENT)
 
     def data_received(self, data: bytes) -> None:
         if self.proxy is not None:
@@ -191,7 +150,7 @@ class Connection(SMTP):
         else:
             self._is_greeted = True
             self.say(f"220 {self.hostname} ESMTP")
-            self._flush()
+            self.flush()
 
     def _work(self) -> None:
         """Answer the commands that are there, in their order."""
@@ -211,12 +170,12 @@ class Connection(SMTP):
         else:
             self._resting = True
             self.shared.rest(self)
-        self._flush()
+        self.flush()
 
     def _wait(self) -> None:
         """For the rest of a command, if one can still come."""
         if self._half:
-            self._flush()
+            self.flush()
             self.wire.close()
         elif self._lines.thrown > _MOST_UNREAD:
             self.drop(replies.TOO_LONG, "syntax")
@@ -274,27 +233,3 @@ class Connection(SMTP):
             self.hang_up(replies.TOO_MANY_ERRORS)
         else:
             self.say(reply)
-
-    # replies
-
-    def note(self, reply: str, because: str) -> None:
-        self.record.refused(self.peer, reply, because)
-
-    def say(self, reply: str) -> None:
-        self.record.transcript.said(reply)
-        self._pending += f"{reply}\r\n".encode()
-
-    def _flush(self) -> None:
-        if self._pending and not self.wire.is_closing():
-            self.wire.write(self._pending)
-        self._pending = b""
-
-    def hang_up(self, reply: str) -> None:
-        self.record.parted()
-        self.say(reply)
-        self._flush()
-        self.wire.close()
-
-    def drop(self, reply: str, because: str) -> None:
-        self.note(reply, because)
-        self.hang_up(reply)

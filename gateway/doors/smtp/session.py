@@ -95,7 +95,7 @@ class SmtpSession(Connection):
             raise Hangup(replies.EARLY_TALK, "starttls_inject")
         self.wire.pause_reading()
         self.say(replies.TLS_NOW)
-        self._flush()
+        self.flush()
         self.later(self._start_tls(), on_us=False)
 
     async def _start_tls(self) -> None:
