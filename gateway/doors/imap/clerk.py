@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -68,10 +69,11 @@ class Clerk:
     page: Callable[[str, str], None]
     _answers: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
 
-    async def take(self, content: bytes, flaw: str = "") -> Outcome | Waits:
+    async def take(self, content: bytes, flaw: str = "", arrived: float = 0.0) -> Outcome | Waits:
         """Decide over a whole mail, or with a flaw (why it is not faxed) over its headers.
 
-        When this returns, what it decided is durable.
+        What it asks for is understood as of when it arrived, however late it is read: `at=18:00`
+        is not tomorrow. When this returns, what it decided is durable.
         """
         letter = await asyncio.to_thread(read, self.spool.part(), content)
         if machine := _machine(letter):
@@ -87,7 +89,7 @@ class Clerk:
                 letter, "fax_sender", "its sender is a fax address: nobody could be told"
             )
         taken = await faxes_of(self.store, self._key(letter, author))
-        now = min((fax.created_at for fax in taken), default=self.clock())  # `at=` may be over
+        now = min([self.clock(), arrived or math.inf, *(fax.created_at for fax in taken)])
         asked = await asyncio.to_thread(order, letter, author, policy, self.settings, now)
         if flaw := flaw or _flaw(letter):
             refused = Refused("", Refusal(flaw, "message"))

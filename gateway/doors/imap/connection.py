@@ -13,9 +13,10 @@ import ssl
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from gateway.doors.imap import wire
 from gateway.doors.imap.protocol import MOST, MailboxError, RefusedError, protocol_class
 from gateway.doors.imap.settings import ImapSettings
-from gateway.doors.imap.wire import Lines, mail_in, mailbox, quoted, sizes_in, uid_set, without
+from gateway.doors.imap.wire import Found, Lines, mailbox, quoted, uid_set
 from gateway.mail.headers import clean
 
 __all__ = ["Connection", "LoginError", "MailboxError", "RefusedError"]
@@ -80,17 +81,17 @@ class Connection:
         except RefusedError:
             return []
 
-    async def sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """Of at most 200 mails, as far as they are still there."""
-        lines = await self._fetch(uid_set(uids), "(UID RFC822.SIZE)", 0)
-        return sizes_in(lines)
+    async def find(self, uids: Sequence[int]) -> dict[int, Found]:
+        """Facts of at most 200 mails, as far as they are still there."""
+        lines = await self._fetch(uid_set(uids), "(UID RFC822.SIZE INTERNALDATE)", 0)
+        return wire.found_in(lines)
 
     async def fetch(self, uid: int, section: str = "") -> bytes | None:
         """A whole mail, unread as it was, or its HEADER. None = somebody has removed it."""
         lines = await self._fetch(
             str(uid), f"(UID BODY.PEEK[{section}])", self._settings.max_message + SLACK
         )
-        return mail_in(lines, uid)
+        return wire.mail_in(lines, uid)
 
     async def mark_taken(self, uids: Sequence[int]) -> None:
         """Flag mails that are in the queue. A server without keywords marks them read."""
@@ -210,7 +211,7 @@ class Connection:
         lines: Lines = response.lines
         if response.result != "OK":
             words = lines[-1].decode("utf-8", "replace") if lines else ""
-            words = without(self._settings.password, words)
+            words = wire.without(self._settings.password, words)
             raise RefusedError(clean(f"{response.result} {words}"))
         return lines
 

@@ -16,14 +16,14 @@ import structlog
 
 from gateway.doors.imap.clerk import Clerk, Outcome, Waits
 from gateway.doors.imap.connection import Connection, MailboxError, RefusedError
-from gateway.doors.imap.settings import ImapSettings
+from gateway.doors.imap.settings import MOST_TRIES, ImapSettings
+from gateway.doors.imap.tray import Tray
+from gateway.doors.imap.wire import Found
 from gateway.store import Full, StoreError
 
 log = structlog.get_logger()
 
 BATCH = 50  # mails between two moves
-MOST_TRIES = 3
-SLOWER = 6.0  # times as long is each wait between them as the one before
 POISON = "554 5.6.0 The gateway tried three times to read this mail and could not"
 
 
@@ -33,40 +33,38 @@ class Desk:
     def __init__(self, settings: ImapSettings, clerk: Clerk) -> None:
         self._settings = settings
         self._clerk = clerk
-        self._folders = {
-            Outcome.DONE: settings.done,
-            Outcome.FAILED: settings.failed,
-            Outcome.REJECTED: settings.rejected,
-        }
+        self._tray = Tray(settings)
+        self._broken = False  # the last look: this one asks for one mail at a time
         self._validity = 0
-        self._decided: dict[int, Outcome] = {}  # and not moved yet
         self._tries: dict[int, int] = {}  # of mails that were begun and are not decided
         self._rests: dict[int, float] = {}  # and when they are tried again
         self._waits: dict[int, tuple[float, Waits]] = {}  # since when, for which ceiling
         self._full: dict[str, tuple[int, Full]] = {}  # of whom, for how many numbers, in this pass
-        self._unmoved = False
 
     @property
     def rest(self) -> float:
         """Seconds until a mail that made trouble, or had to wait, is looked at again."""
-        return max(min(self._rests.values(), default=math.inf) - _now(), 0.0)
+        due = [*self._rests.values(), *self._tray.rests.values()]
+        return max(min(due, default=math.inf) - _now(), 0.0)
 
     async def clear(self, connection: Connection, stop: asyncio.Event) -> None:
         """Work off what is in the box now. Raises MailboxError, StoreError, OSError."""
+        batch, self._broken = 1 if self._broken else BATCH, True
         if connection.validity != self._validity:
             self._forget(connection.validity)
         connection.news.clear()  # what comes in from here on may be missing in the search
-        here = await connection.search("UNDELETED")
+        here = set(await connection.search("UNDELETED"))
         if here:
             in_queue = await connection.taken()
-            self._decided |= dict.fromkeys(in_queue, Outcome.DONE)
+            self._tray.decided |= dict.fromkeys(in_queue, Outcome.DONE)
             if in_queue:  # by a crash, or somebody has put them back
                 log.info("mails_known", mails=len(in_queue), folder=self._settings.folder)
         self._keep_only(here)
         self._full.clear()
-        new = set(here) - self._decided.keys() - self._resting()
-        await self._file(connection)
-        await self._work_off(connection, new, stop)
+        new = here - self._tray.decided.keys() - self._resting()
+        await self._tray.empty(connection, batch)
+        await self._work_off(connection, new, batch, stop)
+        self._broken = False
 
     def _resting(self) -> set[int]:
         """Of those that wait for room, all are due when one is: the oldest comes first."""
@@ -74,33 +72,50 @@ class Desk:
         return resting if self._waits.keys() <= resting else resting - self._waits.keys()
 
     async def _work_off(
-        self, connection: Connection, uids: Collection[int], stop: asyncio.Event
+        self, connection: Connection, uids: Collection[int], batch: int, stop: asyncio.Event
     ) -> None:
         """The oldest first, but those that have made trouble last."""
         new = sorted(uids, key=lambda uid: (self._tries.get(uid, 0), uid))
-        for start in range(0, len(new), BATCH):
-            await self._decide(connection, new[start : start + BATCH], stop)
-            await self._file(connection)
+        for start in range(0, len(new), batch):
+            await self._decide(connection, new[start : start + batch], stop)
+            await self._tray.empty(connection, batch)
             if stop.is_set():
                 return
 
     async def _decide(
         self, connection: Connection, uids: Sequence[int], stop: asyncio.Event
     ) -> None:
-        sizes = await _sizes(connection, uids)
+        found = await self._find(connection, uids)
         for uid in uids:
             if stop.is_set():
                 return
-            if uid in sizes:
-                await self._one(connection, uid, sizes[uid])
+            if uid in found:
+                await self._one(connection, uid, found[uid])
             else:  # somebody has removed it
                 self._done_with(uid)
 
-    async def _one(self, connection: Connection, uid: int, size: int) -> None:
+    async def _find(self, connection: Connection, uids: Sequence[int]) -> dict[int, Found]:
+        """Some servers tell nothing of fifty mails because of one that they cannot read."""
+        try:
+            return await connection.find(uids)
+        except RefusedError:
+            if len(uids) == 1:
+                return {uids[0]: Found()}
+        except MailboxError:
+            if len(uids) == 1:
+                tries = self._tries[uids[0]] = self._tries.get(uids[0], 0) + 1
+                self._put_off(uids[0], tries)
+            raise
+        found: dict[int, Found] = {}
+        for uid in uids:
+            found |= await self._find(connection, [uid])
+        return found
+
+    async def _one(self, connection: Connection, uid: int, found: Found) -> None:
         """One mail. Only what says nothing of this mail is raised."""
         tries = self._tries[uid] = self._tries.get(uid, 0) + 1
         try:
-            outcome = await self._outcome(connection, uid, size, tries)
+            outcome = await self._outcome(connection, uid, found, tries)
         except (StoreError, OSError):  # our own trouble: no mail is to blame
             self._tries[uid] -= 1
             raise
@@ -116,7 +131,7 @@ class Desk:
             return
         self._done_with(uid)
         if outcome:
-            self._decided[uid] = outcome
+            self._tray.decided[uid] = outcome
 
     def _wait(self, uid: int, what: Waits) -> None:
         """Nothing is wrong with it, and others go on."""
@@ -128,31 +143,31 @@ class Desk:
 
     def _put_off(self, uid: int, tries: int) -> None:
         """A server may be ill for minutes: no mail is to blame, and none is given up for good."""
-        rest = self._settings.again * SLOWER ** (tries - 1)
+        self._rests[uid] = _now() + self._settings.rest(tries)
         if tries > MOST_TRIES:
             log.error("mail_skipped", uid=uid, folder=self._settings.folder)
-            rest = self._settings.anew
             del self._tries[uid]
-        self._rests[uid] = _now() + rest
 
     def _done_with(self, uid: int) -> None:
         for known in (self._tries, self._rests, self._waits):
             known.pop(uid, None)
 
     async def _outcome(
-        self, connection: Connection, uid: int, size: int, tries: int
+        self, connection: Connection, uid: int, found: Found, tries: int
     ) -> Outcome | Waits | None:
         """None = the mail is gone."""
         if tries > MOST_TRIES:
             flaw = POISON
-        elif size > self._settings.max_message:
-            flaw = f"552 5.3.4 It has {size:,} bytes, the most is {self._settings.max_message:,}"
+        elif found.size > (most := self._settings.max_message):
+            flaw = f"552 5.3.4 It has {found.size:,} bytes, the most is {most:,}"
         else:
             flaw = ""
         if (waits := await self._still_full(uid)) and not (flaw := self._too_long(uid, waits)):
             return waits
         content = await connection.fetch(uid, "HEADER" if flaw else "")
-        return None if content is None else await self._clerk.take(content, flaw)
+        if content is None:
+            return None
+        return await self._clerk.take(content, flaw, found.arrived)
 
     async def _still_full(self, uid: int) -> Waits | None:
         """Asked without fetching the mail again: there may be thousands, and large ones.
@@ -177,66 +192,19 @@ class Desk:
         hours = self._settings.life / 3600
         return f"550 5.7.1 Quota: {waits.full.what}; there was no room for it in {hours:g} hours"
 
-    async def _file(self, connection: Connection) -> None:
-        """Flag and move what is decided. What cannot be moved stays, and is tried again."""
-        for outcome, folder in self._folders.items():
-            uids = [uid for uid, decided in self._decided.items() if decided is outcome]
-            for start in range(0, len(uids), BATCH):
-                batch = uids[start : start + BATCH]
-                if not await self._moved(connection, batch, folder) and len(batch) > 1:
-                    await self._move_each(connection, batch, folder)
-
-    async def _move_each(self, connection: Connection, uids: Sequence[int], folder: str) -> None:
-        """One of them may be to blame, or the folder: then it is no use to try them all."""
-        failures = 0
-        for uid in uids:
-            failures += not await self._moved(connection, [uid], folder)
-            if failures == MOST_TRIES:
-                return
-
-    async def _moved(self, connection: Connection, uids: Sequence[int], folder: str) -> bool:
-        try:
-            if folder == self._settings.done:
-                await connection.mark_taken(uids)
-            await connection.move(uids, folder)
-        except RefusedError as error:
-            if not self._unmoved:
-                log.error("mail_not_moved", folder=folder, error=str(error))  # noqa: TRY400
-            self._unmoved = True
-            for uid in uids:  # the last ones of the next look
-                self._decided[uid] = self._decided.pop(uid)
-            return False
-        self._unmoved = False
-        for uid in uids:
-            del self._decided[uid]
-        return True
-
     def _forget(self, validity: int) -> None:
         """The box was made anew: look at everything again, its content tells what is known."""
         if self._validity:
             log.warning("mailbox_renumbered", folder=self._settings.folder)
         self._validity = validity
-        for known in (self._tries, self._rests, self._waits, self._decided):
-            known.clear()
+        self._keep_only(frozenset())
 
-    def _keep_only(self, here: Sequence[int]) -> None:
+    def _keep_only(self, here: Collection[int]) -> None:
         """Somebody may have removed or moved some."""
-        for known in (self._tries, self._rests, self._waits, self._decided):
-            for uid in known.keys() - set(here):
+        self._tray.keep_only(here)
+        for known in (self._tries, self._rests, self._waits):
+            for uid in known.keys() - here:
                 del known[uid]
-
-
-async def _sizes(connection: Connection, uids: Sequence[int]) -> dict[int, int]:
-    """Some servers tell no size of fifty mails because of one that they cannot read: 0."""
-    try:
-        return await connection.sizes(uids)
-    except RefusedError:
-        if len(uids) == 1:
-            return {uids[0]: 0}
-    found: dict[int, int] = {}
-    for uid in uids:
-        found |= await _sizes(connection, [uid])
-    return found
 
 
 def _now() -> float:

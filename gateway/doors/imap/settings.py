@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 
+MOST_TRIES = 3  # with one mail
+SLOWER = 6.0  # times as long is each wait between them as the one before
+
 
 @dataclass(frozen=True)
 class ImapSettings:
@@ -39,3 +42,7 @@ class ImapSettings:
     def account(self) -> str:
         """For people and keys: what a second mailbox would differ in."""
         return f"{self.user}@{self.host}/{self.folder}"
+
+    def rest(self, tries: int) -> float:
+        """Seconds until a mail is tried again."""
+        return self.again * SLOWER ** (tries - 1) if tries <= MOST_TRIES else self.anew

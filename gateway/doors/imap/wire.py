@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
+from imaplib import Internaldate2tuple
 
 from gateway.doors.imap.protocol import RefusedError
 
@@ -35,9 +38,30 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def sizes_in(lines: Lines) -> dict[int, int]:
-    found = ((_UID.search(line), _SIZE.search(line)) for line in lines)
-    return {int(uid[1]): int(size[1]) for uid, size in found if uid and size}
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the server says of a mail before it is fetched; 0 = nothing."""
+
+    size: int = 0
+    arrived: float = 0.0
+
+
+def found_in(lines: Lines) -> dict[int, Found]:
+    found = ((_UID.search(line), _SIZE.search(line), line) for line in lines)
+    return {
+        int(uid[1]): Found(int(size[1]), _arrived(line))
+        for uid, size, line in found
+        if uid and size
+    }
+
+
+def _arrived(line: bytes | bytearray) -> float:
+    """INTERNALDATE (RFC 3501 §2.3.3), in seconds since the epoch."""
+    try:
+        when = Internaldate2tuple(bytes(line))
+        return time.mktime(when) if when else 0.0
+    except (ValueError, OverflowError, OSError):
+        return 0.0
 
 
 def mail_in(lines: Lines, uid: int) -> bytes | None:

@@ -29,6 +29,7 @@ class Server:
     greeting: bytes = b"* OK ready\r\n"
     keywords: bool = True
     password: str = ""  # "" = any
+    arrived: str = "25-Nov-2026 10:00:00 +0000"  # every mail
     select: str = "[READ-WRITE] done"
     faults: list[tuple[str, str, int]] = field(default_factory=list)  # command, fault, how often
     heard: list[str] = field(default_factory=list)
@@ -219,7 +220,8 @@ class Session:
         for uid in self._uids(words[0]):
             mail = self.server.mails[uid]
             if "RFC822.SIZE" in words[2]:
-                self.say(f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(mail)})")
+                date = f'INTERNALDATE "{self.server.arrived}"'
+                self.say(f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(mail)} {date})")
                 continue
             head = "HEADER" in words[2]
             if raw := self.server.bodies.get(uid) if not head else None:

@@ -13,6 +13,7 @@ from gateway.doors.imap.orders import order
 from gateway.mail.headers import LONGEST_VALUE
 from gateway.spool import Spool
 from gateway.store import RESEND_WINDOW, Store
+from gateway.wishes import wishes_of
 from tests.conftest import Clock
 from tests.doors.imap.kit import ANN, BOX, PROOF, House, mail, policy
 
@@ -55,6 +56,23 @@ async def test_a_date_that_passes_between_commit_and_flag(
     other = content.replace(b"hello", b"hullo")  # that one comes too late
     assert await clerk.take(other) is Outcome.FAILED
     assert len(await house.reasons()) == 1
+
+
+async def test_a_time_is_that_after_the_mail_arrived(
+    clerk: Clerk, house: House, clock: Clock
+) -> None:
+    """The gateway was down, or a ceiling full, until it was over: due now, not tomorrow."""
+    arrived, at = clock(), clock() + 1800 - clock() % 60
+    content = mail(Subject=f"x [fax at={written(at, '%H:%M')}]")
+    dated = mail(Subject=f"x [fax at={written(at, '%Y-%m-%dT%H:%M')}]")
+    clock.advance(2 * 3600)
+    assert await clerk.take(content, arrived=arrived) is Outcome.DONE
+    assert await clerk.take(dated, arrived=arrived) is Outcome.DONE
+    assert [wishes_of(fax.wishes).at for fax in await house.faxes()] == [at, at]
+    ahead = mail(Subject=f"x [fax at={written(clock() + 60, '%H:%M')}]")
+    late = clock() + 3600.0  # says a server whose clock is wrong
+    assert await clerk.take(ahead, arrived=late) is Outcome.DONE
+    assert max(wishes_of(fax.wishes).at for fax in await house.faxes()) <= clock() + 60
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +18,7 @@ from gateway.doors.imap import ImapDoor
 from gateway.model import State
 from gateway.spool import Spool
 from gateway.store import Store
+from gateway.wishes import wishes_of
 from tests.doors.imap.dovecot import PASSWORD, PROGRAM, Box, Dovecot, dovecot
 from tests.doors.imap.kit import ANN, PROOF, House, mail, policy, running, until
 from tests.make import mails
@@ -83,6 +87,21 @@ async def test_each_mail_goes_its_way(server: Dovecot, box: Box, house: House) -
     assert sorted(event for event, _ in house.refusals) == [
         "auto_mail", "imap_unauth", "imap_unauth", "no_number", "toll_denied",
     ]  # fmt: skip
+
+
+async def test_a_time_that_is_over_when_the_gateway_comes(
+    server: Dovecot, box: Box, house: House
+) -> None:
+    """The server knows when the mail arrived: its author did not mean tomorrow."""
+    now = time.time() // 60 * 60
+    clock = datetime.fromtimestamp(now - 3600).astimezone().strftime("%H:%M")
+    box.put(mail(Subject=f"x [fax at={clock}]"))
+    for path in (box.root / "new").iterdir():
+        os.utime(path, (now - 7200, now - 7200))
+    async with running(door(house, server, box)):
+        await until(lambda: box.count() == {"Done": 1})
+    (fax,) = await house.faxes()
+    assert wishes_of(fax.wishes).at == now - 3600
 
 
 async def test_mail_that_comes_while_it_waits(server: Dovecot, box: Box, house: House) -> None:

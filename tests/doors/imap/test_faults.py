@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from gateway.doors.imap import ImapDoor, ImapSettings
 from gateway.doors.imap.protocol import protocol_class
+from gateway.doors.imap.wire import Found, found_in
 from gateway.spool import Spool
 from gateway.store import SMALL, Store
 from tests.doors.imap.dovecot import certificate
@@ -314,6 +315,22 @@ async def test_some_mails_that_cannot_be_moved(server: Server, house: House, doo
     assert server.times("UID FETCH .*BODY") == 12
 
 
+@pytest.mark.parametrize(("fault", "patience"), [("drop", 5.0), ("hang", 0.2)])
+@pytest.mark.parametrize("command", ["UID MOVE", "UID STORE", "UID FETCH"])
+async def test_one_mail_that_ends_every_session(
+    server: Server, house: House, door: Door, command: str, fault: str, patience: float
+) -> None:
+    """A server that falls over one of them, alone or among others: they go on without it."""
+    server.faults.append((rf"{command} [\d,]*\b2\b", fault, 1000))
+    server.put(*[mail() for _ in range(4)])
+    async with running(door(patience=patience)):
+        await until(lambda: server.has(Done=3, INBOX=1))
+        server.put(mail())
+        await until(lambda: server.has(Done=4, INBOX=1))
+    assert server.mails.keys() == {2}
+    assert len(await house.numbers()) == (4 if command == "UID FETCH" else 5)
+
+
 async def test_a_mail_that_cannot_be_deleted_is_copied_once(
     server: Server, house: House, door: Door
 ) -> None:
@@ -343,6 +360,22 @@ async def test_news_between_a_look_and_the_wait(server: Server, house: House, do
     async with running(door()):
         await until(lambda: server.count() == {"Done": 2})
     assert len(await house.faxes()) == 2
+
+
+@pytest.mark.parametrize(
+    ("date", "arrived"),
+    [
+        ('"25-Nov-2026 12:00:00 +0000"', 1795608000.0),
+        ('" 5-Nov-2026 14:00:00 +0200"', 1793880000.0),
+        ('"00-Nov-0000 12:00:00 +0000"', 0.0),
+        ('"99-Foo-2026 99:99:99 +9999"', 0.0),
+        ("NIL", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_when_a_mail_arrived(date: str, arrived: float) -> None:
+    line = f"1 FETCH (INTERNALDATE {date} RFC822.SIZE 12 UID 7)".encode()
+    assert found_in([line, b"2 FETCH (FLAGS ())", b"done"]) == {7: Found(12, arrived)}
 
 
 # mails that are the trouble themselves
