@@ -36,7 +36,7 @@ def text(sheet: Sheet) -> str:
     facts = [(name, value) for name, value in sheet.facts if value]
     blocks = [
         "\n\n".join(sheet.say),
-        "\n".join(f"{name + ':':<18}{value}" for name, value in facts),
+        "\n".join(f"{name + ':':<17} {value}" for name, value in facts),
     ]
     if sheet.left_out:
         blocks.append("Not on the fax:\n" + "\n".join(f"- {one}" for one in sheet.left_out))

@@ -54,13 +54,13 @@ def alarm(faxes: Sequence[Fax], mail_from: str, admin: str, now: float, why: str
 
 
 def _mail(faxes: Sequence[Fax], mail_from: str, now: float, *say: str) -> Mail:
-    title, in_order = _title(faxes), _in_order(faxes)
+    title, in_order, named = _title(faxes), _in_order(faxes), not report.from_one_mail(faxes)
     left_out = [clean(one) for fax in faxes for one in fax.skipped.splitlines() if one]
     shown = Sheet(
         title,
         _COLORS[_outcome(in_order[0])],
         [*(say or _say(title, faxes))],
-        [_line(fax, named=not report.from_one_mail(faxes)) for fax in in_order],
+        [_line(fax, named=named) for fax in in_order],
         list(dict.fromkeys(left_out)),
     )
     mark = hashlib.sha256(" ".join(sorted(fax.id for fax in faxes)).encode()).hexdigest()[:24]

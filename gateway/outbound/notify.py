@@ -7,6 +7,7 @@ some minutes, failures less, and leave in one mail. Which wait for the same mail
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ class Notify:
         return after
 
     async def _tell(self, faxes: Sequence[Fax]) -> list[Fax]:
-        mails = self._mails(faxes)
+        mails = await asyncio.to_thread(self._mails, faxes)  # of 500 faxes, 30 ms
         if not mails:
             return [_closed(fax, report.silence(fax), told=0) for fax in faxes]
         refused = await self.post.tell(mails)

@@ -96,7 +96,7 @@ def test_the_subject_and_the_color_tell_at_a_glance(
 
 def test_of_several_mails_each_line_names_its_own() -> None:
     refused = failed(
-        9, Cause.NUMBER, "no fax number in its subject", number="", recipient="fax@fax.example",
+        9, Cause.NUMBER, "no fax number in its subject", number="", recipient="someone@fax.example",
         subject="Lost", message_id="<3@example.com>",
     )  # fmt: skip
     other = ended(2, subject="Offer", message_id="<2@example.com>", skipped="logo.png: small",
@@ -106,6 +106,8 @@ def test_of_several_mails_each_line_names_its_own() -> None:
     assert 'FAILED. No fax number in its subject. (your subject "Lost", ended' in mail.text
     assert '3 pages. (your subject "Offer", your reference 4711, ended' in mail.text
     assert "Not on the fax:\n- logo.png: small" in mail.text
+    assert "\nsomeone@fax.example: FAILED" in mail.text
+    assert "\n+1 415 555 0002:  delivered" in mail.text
     assert mail.report is None, "a report is about one mail (RFC 3464 §2.1)"
     assert "In-Reply-To" not in mail.headers
 
