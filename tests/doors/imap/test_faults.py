@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 import subprocess
@@ -25,7 +26,7 @@ from gateway.spool import Spool
 from gateway.store import SMALL, Store
 from tests.doors.imap.dovecot import certificate
 from tests.doors.imap.kit import House, mail, running, until
-from tests.doors.imap.script import FAULTS, Server, scripted
+from tests.doors.imap.script import ALL, FAULTS, Server, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +87,29 @@ async def test_a_fault_at_every_command(
     assert await house.numbers() == [FAX] * len(COMMANDS)
     assert await house.reasons() == []
     assert list(house.spool.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_many_faults_in_any_order(
+    server: Server, house: House, door: Door, seed: int
+) -> None:
+    """Also the same one again and again, and several in a session: nothing lost, nothing twice."""
+    chance = random.Random(seed)
+    commands = [one for one in COMMANDS if "BODY" not in one] * 2 + ["UID FETCH .*BODY"]
+    faults = [fault for fault in FAULTS if fault != "hang"]
+    server.faults = [
+        (chance.choice(commands), chance.choice(faults), chance.choice((1, 1, 2)))
+        for _ in range(chance.randrange(20))
+    ]
+    server.capabilities = chance.choice([ALL, "IMAP4rev1 UIDPLUS", "IMAP4rev1 IDLE MOVE"])
+    server.put(*[mail() for _ in range(chance.randrange(1, 6))])
+    async with running(door(idle=0.01, anew=0.05, poll=0.01)):
+        await until(lambda: not server.mails)
+        server.put(mail(), mail(to="1@fax.local"), mail(proof=""))
+        await until(lambda: not server.mails)
+    taken = server.next - 3
+    assert await house.numbers() == [FAX] * taken
+    assert await house.reasons() == ["1@fax.local: Not a valid fax number"]
 
 
 async def test_a_server_that_restarts(server: Server, house: House, door: Door) -> None:
