@@ -32,7 +32,7 @@ from gateway.store.mails import faxes_of
 log = structlog.get_logger()
 
 HOUR = 3600.0
-MOST_ANSWERS = 10  # refusals that one sender hears of in an hour: two machines may be talking
+MOST_ANSWERS = 10  # that somebody who may not fax gets in an hour
 MOST_SENDERS = 1000
 PEER = "imap"  # what stands for an IP address
 
@@ -139,13 +139,14 @@ class Clerk:
 
     async def _refuse(self, letter: Letter, asked: Order) -> Outcome:
         """A row that has failed already, from which the author's notice is written."""
-        may_answer = self._may_answer(asked.sender)
+        may_fax = bool(asked.identity)  # it hears of every mail, and `Notify` makes no flood of it
+        may_answer = may_fax or self._may_answer(asked.sender)
         if may_answer and not asked.is_strange:
             cause = asked.refused[0].cause
             answer = await self.intake.refuse(
                 self._envelope(letter, asked), letter, asked.reason, cause, asked.wishes
             )
-            if not answer.duplicate:
+            if not (may_fax or answer.duplicate):
                 self._answered(asked.sender)
         for one in asked.refused:
             self._tell(one.why, one.why.event, asked.sender, one.written)
