@@ -33,7 +33,7 @@ class Desk:
     def __init__(self, settings: ImapSettings, clerk: Clerk) -> None:
         self._settings = settings
         self._clerk = clerk
-        self._tray = Tray(settings)
+        self._tray = Tray(settings, clerk.page)
         self._broken = False  # the last look: this one asks for one mail at a time
         self._validity = 0
         self._tries: dict[int, int] = {}  # of mails that were begun and are not decided
@@ -146,6 +146,11 @@ class Desk:
         self._rests[uid] = _now() + self._settings.rest(tries)
         if tries > MOST_TRIES:
             log.error("mail_skipped", uid=uid, folder=self._settings.folder)
+            self._clerk.page(
+                "a mail that cannot be read",
+                f"The server of {self._settings.account} does not hand out a mail (UID {uid}). It "
+                "is tried again each hour; until then it is not faxed, and its sender hears nothing.",
+            )
             del self._tries[uid]
 
     def _done_with(self, uid: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -18,9 +18,10 @@ log = structlog.get_logger()
 class Tray:
     """What cannot be moved stays in the box, and is tried again; it is not faxed again."""
 
-    def __init__(self, settings: ImapSettings) -> None:
+    def __init__(self, settings: ImapSettings, page: Callable[[str, str], None]) -> None:
         self.decided: dict[int, Outcome] = {}  # and not moved yet
         self._settings = settings
+        self._page = page
         self._folders = {
             Outcome.DONE: settings.done,
             Outcome.FAILED: settings.failed,
@@ -28,7 +29,7 @@ class Tray:
         }
         self.rests: dict[int, float] = {}  # of those whose move has ended a session
         self._tries: dict[int, int] = {}
-        self._told = False
+        self._told: set[str] = set()  # folders that took nothing
 
     async def empty(self, connection: Connection, batch: int) -> None:
         """Raises MailboxError."""
@@ -63,9 +64,7 @@ class Tray:
                 await connection.mark_taken(uids)
             await connection.move(uids, folder)
         except RefusedError as error:
-            if not self._told:
-                log.error("mail_not_moved", folder=folder, error=str(error))  # noqa: TRY400
-            self._told = True
+            self._tell(folder, str(error))
             for uid in uids:  # the last ones of the next look
                 self.decided[uid] = self.decided.pop(uid)
             return False
@@ -74,9 +73,20 @@ class Tray:
                 tries = self._tries[uids[0]] = self._tries.get(uids[0], 0) + 1
                 self.rests[uids[0]] = _now() + self._settings.rest(tries)
             raise
-        self._told = False
+        self._told.discard(folder)
         self.keep_only(self.decided.keys() - set(uids))
         return True
+
+    def _tell(self, folder: str, why: str) -> None:
+        if folder in self._told:
+            return
+        self._told.add(folder)
+        log.error("mail_not_moved", folder=folder, error=why)
+        self._page(
+            "mails of the mailbox cannot be moved",
+            f"In {self._settings.account} mails cannot be moved to {folder}: {why}. They stay "
+            "where they are. None is faxed twice, but make that folder, or name another one.",
+        )
 
 
 def _now() -> float:

@@ -298,6 +298,7 @@ async def test_folders_that_cannot_be_made(server: Server, house: House, door: D
     assert server.times("UID FETCH .*BODY") == 120
     (told,) = [line for line in logs if line["event"] == "mail_not_moved"]
     assert told["folder"] == "Done"
+    assert house.pages == ["mails of the mailbox cannot be moved"]
 
 
 async def test_a_server_that_knows_no_keywords_at_all(
@@ -367,6 +368,19 @@ async def test_a_mail_that_cannot_be_deleted_is_copied_once(
         server.faults.clear()
         await until(lambda: server.has(Done=2))
     assert len(await house.numbers()) == 2
+
+
+async def test_one_folder_that_cannot_be_made(server: Server, house: House, door: Door) -> None:
+    """Told once, though the other one takes its mails."""
+    server.faults += [('UID MOVE .* "Failed"', "no", 1000), ('CREATE "Failed"', "no", 1000)]
+    server.put(mail(to="1@fax.local"))
+    with capture_logs() as logs:
+        async with running(door(idle=0.01)):
+            for done in (1, 2, 3):
+                server.put(mail())
+                await until(partial(server.has, INBOX=1, Done=done))
+    assert [line["folder"] for line in logs if line["event"] == "mail_not_moved"] == ["Failed"]
+    assert len(await house.reasons()) == 1
 
 
 async def test_news_between_a_look_and_the_wait(server: Server, house: House, door: Door) -> None:
@@ -445,6 +459,7 @@ async def test_a_mail_whose_headers_cannot_be_read_either(
             server.put(mail())
             await until(lambda: server.count() == {"INBOX": 1, "Done": 2})
     assert server.times("UID FETCH 1 .*BODY") == 4
+    assert "a mail that cannot be read" in house.pages
 
 
 @pytest.mark.parametrize("fault", ["drop", "no"])
