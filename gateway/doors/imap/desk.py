@@ -149,7 +149,7 @@ class Desk:
             self._clerk.page(
                 "a mail that cannot be read",
                 f"The server of {self._settings.account} does not hand out a mail (UID {uid}). It "
-                "is tried again each hour; until then it is not faxed, and its sender hears nothing.",
+                "is tried again each hour. It is not faxed, and its sender hears nothing so far.",
             )
             del self._tries[uid]
 
