@@ -77,7 +77,7 @@ class Fax:
     reason: str = ""  # the same as a sentence
     trouble: str = ""  # why the present step is not done yet
     held: str = ""  # why a person must look; "" = not held
-    told: int = 0  # 1 = those concerned have heard that it is held
+    told: int = 0  # 1 = those concerned have heard of its hold or end; more: when they will
     created_at: float = 0.0
     since: float = 0.0  # when it entered its state
     due_at: float = 0.0  # when to look next

@@ -93,7 +93,7 @@ async def step(room: Room, store: Store, clock: Clock = time.time) -> bool:
         return False
     if room.at_once > 1:
         store.bell(room.where).set()  # there may be more: wake a colleague
-    with bound_contextvars(room=room.name, **({"fax": faxes[0].id} if room.most == 1 else {})):
+    with bound_contextvars(room=room.name, **({"fax": faxes[0].id} if len(faxes) == 1 else {})):
         after = await _work(room, faxes, clock)
         await _save(store, _changes(faxes, after), clock)
     return True

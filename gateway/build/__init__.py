@@ -21,7 +21,7 @@ from gateway.mail.post import Post
 from gateway.mail.smarthost import Relay, Smarthost
 from gateway.model import State
 from gateway.outbound.intake import Intake
-from gateway.outbound.notify import Notify
+from gateway.outbound.notify import MOST, Notify
 from gateway.outbound.permit import Defaults, Policy
 from gateway.outbound.prepare import Prepare
 from gateway.outbound.submit import Submit
@@ -98,7 +98,9 @@ def rooms(parts: Parts) -> list[Room]:
         await parts.store.shown(provider_id, now=time.time())
 
     downloads = asyncio.Semaphore(config.AUDIAN_MAX_DOWNLOADS)
-    notify = one(Notify(post, spool, sender, admin))
+    notify = Notify(
+        post, spool, sender, admin, told=parts.store.told, most=config.FAX_MAX_NOTICES
+    ).in_turn
     fetch = Fetch(provider, spool, workshop, downloads, 5 * config.FAX_MAX_PAGES)
     deliver = Deliver(post, spool, lambda: parts.rules, sender, admin)
     settle = Settle(provider, config.INBOUND_ARCHIVE)
@@ -109,8 +111,8 @@ def rooms(parts: Parts) -> list[Room]:
              give_up="fail"),
         Room("track", State.SUBMITTED, Track(provider, look, witness=witness), most=MOST_OPEN,
              ahead=look / 3, limit=600.0, longest_wait=60.0),
-        Room("notify", State.DELIVERED, notify, at_once=2, life=5 * DAY),
-        Room("notify", State.FAILED, notify, at_once=2, life=5 * DAY),
+        Room("notify", State.DELIVERED, notify, most=MOST, at_once=2, life=5 * DAY),
+        Room("notify", State.FAILED, notify, most=MOST, at_once=2, life=5 * DAY),
         Room("fetch", State.ANNOUNCED, one(fetch), at_once=config.AUDIAN_MAX_DOWNLOADS,
              limit=3600.0, life=7 * DAY),
         Room("deliver", State.FETCHED, one(deliver), at_once=4, limit=600.0, life=5 * DAY),

@@ -52,6 +52,7 @@ class Config(BaseModel):
     FAX_ALLOWED_COUNTRIES: Countries = ()
     FAX_MAX_PAGES: Annotated[int, Field(ge=1, le=1000)] = 200
     FAX_MAX_RECIPIENTS: Annotated[int, Field(ge=1, le=100)] = 20
+    FAX_MAX_NOTICES: Annotated[int, Field(ge=0, le=10_000)] = 20
     FAX_BODY: Literal["cover", "page", "ignore"] = "cover"
     FAX_QUEUE_LIFE: Duration = 86400.0
     FAX_TRACK_INTERVAL: Duration = 15.0

@@ -156,7 +156,7 @@ class House:
             "SMTP_LISTEN": "127.0.0.1:0", "WEB_LISTEN": "127.0.0.1:0",
             "RELAY_URL": f"smtp://{self.relay}", "MAIL_ADMIN": "admin@example.com",
             "WEBHOOK_SECRET": SECRET, "DATA_DIR": str(self.data), "RULES_FILE": str(rules),
-            "LOG_FORMAT": "json",
+            "LOG_FORMAT": "json", "FAX_MAX_NOTICES": "0",
         } | self.settings  # fmt: skip
         since = len(self.daemon.output.read_text("utf-8")) if self.daemon.output.exists() else 0
         self.daemon.start()

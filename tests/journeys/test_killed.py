@@ -124,7 +124,7 @@ def settle(home: House, acknowledged: set[str], injected: set[str], kills: int =
     def quiet() -> bool:
         faxes = home.faxes()
         inbound = [f for f in faxes if f["direction"] == "inbound"]
-        done = all(f["state"] == "closed" or f["told"] for f in faxes)
+        done = all(f["state"] == "closed" or (f["held"] and f["told"]) for f in faxes)
         return done and {f["provider_id"] for f in inbound} >= injected
 
     try:
@@ -148,8 +148,11 @@ def settle(home: House, acknowledged: set[str], injected: set[str], kills: int =
     assert extra <= kills * MAILERS, f"{extra} extra copies in {kills} kills"
     delivered = {m["message_id"] for m in mails if "office@example.com" in m["recipients"]}
     inbound = [f for f in home.faxes() if f["direction"] == "inbound"]
-    waiting = [f["id"] for f in inbound if f["held"]]  # five deaths: the admin was told, see above
-    assert len(delivered) + len(waiting) == len(injected), "one mail a received fax"
+    # the fifth death may have come before its mail, then the admin was told, or right after it
+    mailed = {f["id"] for f in inbound if any(f["id"] in m for m in delivered)}
+    assert len(delivered) == len(mailed), "one mail a received fax"
+    assert len(inbound) == len(injected), "each received fax once"
+    assert mailed | {f["id"] for f in inbound if f["held"]} == {f["id"] for f in inbound}
     told = {m["message_id"] for m in mails if "ann@example.com" in m["recipients"]}
     outbound = [f for f in home.faxes() if f["direction"] == "outbound"]
     assert len(told) == len(outbound), "every sender is told of each fax once"
