@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -203,13 +204,29 @@ async def test_rules_that_make_room(server: Server, house: House, door: Door) ->
         await until(lambda: server.has(Done=2))
 
 
-async def test_a_power_cut_while_it_waits(
-    server: Server, house: House, door: Door, clock: Clock
+CUTS = ["UID SEARCH", "UID FETCH .*SIZE", "UID FETCH 1 .*BODY", "UID FETCH 2 .*BODY",
+        "UID STORE", "UID MOVE", "IDLE"]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ["hang", "late drop"])
+@pytest.mark.parametrize("command", CUTS)
+async def test_a_power_cut_at_every_step(
+    server: Server, house: House, door: Door, clock: Clock, command: str, fault: str
 ) -> None:
-    server.put(mail(), mail())
-    async with running(door(full=300.0)):
-        await until(lambda: server.has(INBOX=1, Done=1))
-    await fail(house, clock, ANN)
-    async with running(door(full=300.0)):
+    """The first one fills the ceiling, also its own; the second waits, whatever is cut."""
+    server.put(mail(), mail(to="14155550101@fax.local"))
+    server.faults.append((command, fault, 1))
+    stop = asyncio.Event()
+    first = asyncio.create_task(door(patience=60.0, first_wait=60.0, longest_wait=60.0).run(stop))
+    await until(lambda: not server.faults)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    async with running(door()):
+        await until(lambda: server.has(Done=1, INBOX=1))
+        await until(lambda: "quota" in [event for event, _ in house.refusals])
+        assert await house.numbers() == [A]
+        await fail(house, clock, ANN)
         await until(lambda: server.has(Done=2))
-    assert await house.numbers() == [A]
+    assert await house.numbers() == [B]
+    assert await house.reasons() == ["no"]
