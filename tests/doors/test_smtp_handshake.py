@@ -207,22 +207,25 @@ async def test_no_plain_word_where_tls_is_wanted(store: Store, spool: Spool) -> 
         assert await first.say("NOOP") == "250 2.0.0 Ok"
 
 
-@pytest.mark.parametrize("greeted", [True, False])
-async def test_whose_place_is_taken_on_a_port_for_tls(
-    store: Store, spool: Spool, greeted: bool
-) -> None:
-    """In TLS it is told; before that only cut."""
-    async with door(store, spool, mode="tls", most=1) as connect:
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_whose_place_is_taken(store: Store, spool: Spool, mode: str, is_on: bool) -> None:
+    """In TLS it is told; during the handshake only cut."""
+    async with door(store, spool, mode=mode, most=1) as connect:
         shared = connect.listener._shared
-        first = await connect() if greeted else await raw(connect)
+        first = await connect() if is_on else await raw(connect)
         await until(lambda: len(shared.guests) == 1)
+        if mode == "starttls" and not is_on:
+            for said in (await first.reply(), await first.say(HELLO), await first.say("STARTTLS")):
+                assert said.startswith("2")
+        if is_on:  # on both sides
+            assert await first.say("NOOP") == "250 2.0.0 Ok"
         (session,) = shared.connections
         assert session.guest
         session.guest.useful_at -= 60.0  # it has brought nothing for long
         assert await (await connect()).say("NOOP") == "250 2.0.0 Ok"
-        said = b"421 4.3.2 Busy\r\n" if greeted else b""
         with contextlib.suppress(ConnectionError):
-            assert await first.reader.read() == said
+            assert await first.reader.read() == (b"421 4.3.2 Busy\r\n" if is_on else b"")
         await until(lambda: len(shared.connections) == len(shared.guests) == 1)
 
 

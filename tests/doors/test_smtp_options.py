@@ -274,6 +274,26 @@ async def test_who_wants_to_hear_hears(
     assert await client.say(f"RCPT TO:<1-415-555-0100@fax.local>{second}") == reply
 
 
+@pytest.mark.parametrize(
+    ("beside", "fixed", "reply"),
+    [
+        ("/ref=a@fax.local>", "/ref=a@fax.local>", ""),
+        ("/ref=a@fax.local> ORCPT=rfc822;a@b", "/ref=a@fax.local> ORCPT=rfc822;c@d", ""),
+        ("/ref=a@fax.local>", "/ref=b@fax.local>", DIFFER),
+        ("@fax.local> NOTIFY=NEVER", "@fax.local> NOTIFY=FAILURE", DIFFER),
+    ],
+)
+async def test_the_subject_names_it_again(
+    connect: Connect, store: Store, beside: str, fixed: str, reply: str
+) -> None:
+    said = (f"RCPT TO:<{NUMBER}{beside}", f"RCPT TO:<fax{fixed}")
+    client = await connect.ready(FROM, *said, "DATA")
+    answer = await client.say(mail(f"x [fax to={ONE}]") + END)
+    faxes = await store.latest(9)
+    assert answer == (reply or f"250 2.0.0 accepted as {faxes[0].id}")
+    assert len(faxes) == (not reply)
+
+
 async def test_options_of_a_group(store: Store, spool: Spool) -> None:
     rules = Rules.model_validate({"aliases": {"offices": [ONE, TWO]}})
     async with door(store, spool, rules=rules) as connect:

@@ -114,6 +114,14 @@ async def test_a_balancer_before_tls_that_does_not_say_it(store: Store, spool: S
         assert [(one["because"], one["reply"]) for one in logs] == [("proxy", BAD_PROXY)]
 
 
+async def test_a_balancer_before_tls_that_says_nothing(store: Store, spool: Spool) -> None:
+    async with door(store, spool, rules=RULES, mode="tls", proxies=LOOPBACK) as connect:
+        client = await balanced(connect, b"PROXY TCP4 ")
+        connect.hurry(handshake=0.2)
+        assert await client.reply() == ""
+        assert await client.is_over()
+
+
 @pytest.mark.parametrize("first", [b"", b"PROXY TCP4 "])
 async def test_a_listed_peer_must_say_it_soon(connect: Connect, first: bytes) -> None:
     client = await balanced(connect, first)

@@ -41,7 +41,7 @@ def dialogue(home: House, *commands: str, body: bytes = b"") -> str:
     [
         (("MAIL FROM:<>", f"RCPT TO:<{GOOD}>"), "550 5.7.1 Automatic mail is not faxed"),
         (
-            (f"MAIL FROM:<{GOOD}>",),
+            (f"MAIL FROM:<{GOOD}>", f"RCPT TO:<{GOOD}>"),
             "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox",
         ),
         ((f"{ANN} SIZE=100001",), "552 5.3.4 Message too big"),
@@ -91,7 +91,9 @@ def test_refused_at_the_end_of_the_mail(home: House, mail: bytes, reply: str) ->
 def test_only_listed_networks_may_submit(tmp_path: Path) -> None:
     settings = {"INBOUND": "off", "SMTP_TRUSTED_NETWORKS": "192.0.2.0/24"}
     with house(tmp_path, settings=settings) as home:
-        assert dialogue(home, ANN) == "530 5.7.0 Authentication required"
+        assert dialogue(home, ANN, f"RCPT TO:<{GOOD}>") == "530 5.7.0 Authentication required"
+        # everybody reaches the people who run it
+        assert dialogue(home, ANN, "RCPT TO:<postmaster>") == "250 2.1.5 Recipient ok"
         assert dialogue(home, "GET / HTTP/1.1") == "421 4.7.0 Not SMTP"
         said = home.daemon.output.read_text("utf-8")
         assert '"mail_refused"' in said

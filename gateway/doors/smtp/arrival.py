@@ -29,8 +29,7 @@ def proxied(connection: Connection, data: bytes) -> bytes:
     try:
         header = proxy.read(begun)
     except proxy.BadProxyError:
-        connection.note(replies.BAD_PROXY, "proxy")
-        _turn_away(connection, replies.BAD_PROXY)
+        connection.drop(replies.BAD_PROXY, "proxy")
         return b""
     connection.proxy = begun if header is None else None
     if header is None:
@@ -48,13 +47,15 @@ def _enter(connection: Connection) -> None:
         connection.drop(replies.NO_DEVICE, "not_listed")
         return
     trusted = within(peer, shared.settings.trusted + shared.settings.devices)
-    admission = shared.guests.admit(peer, now, trusted=trusted, cut=lambda: _evict(connection))
+    admission = shared.guests.admit(
+        peer, now, trusted=trusted, cut=lambda: connection.cut(replies.BUSY)
+    )
     if admission.evict:
         admission.evict.cut()
     if not admission.guest:
         if shared.guests.log_now(peer, now):
             connection.note(admission.reply, "conn_limit")
-        _turn_away(connection, admission.reply)
+        connection.hang_up(admission.reply)
         return
     connection.guest = admission.guest
     if connection.kind is Kind.TLS:
@@ -63,28 +64,6 @@ def _enter(connection: Connection) -> None:
     else:
         # one look at the socket before we greet: who talks first is no mail client
         connection.loop.call_soon(connection.loop.call_soon, connection.greet)
-
-
-def _turn_away(connection: Connection, reply: str) -> None:
-    """Port 465: before TLS nobody could read a word, and a handshake costs more than the place."""
-    if _is_deaf(connection):
-        connection.record.parted()
-        connection.wire.close()
-    else:
-        connection.hang_up(reply)
-
-
-def _evict(connection: Connection) -> None:
-    """Somebody else has its place."""
-    if _is_deaf(connection):
-        connection.record.parted()
-        connection.wire.abort()
-    else:
-        connection.cut(replies.BUSY)
-
-
-def _is_deaf(connection: Connection) -> bool:
-    return connection.kind is Kind.TLS and not connection.encrypted
 
 
 async def _with_tls(connection: Connection) -> None:

@@ -6,7 +6,7 @@ from there. So the envelope is complete only after the last byte of DATA.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gateway.doors.smtp import replies
@@ -84,6 +84,8 @@ class Draft:
             for one in self.addressees
             for number in one.numbers or named
         ]
+        if not _agree(recipients):
+            raise DraftError(replies.OPTIONS_DIFFER, "option")
         return Envelope(self.sender, tuple(recipients), self.peer, self.login, self.permit.identity)
 
     def _named(self, asked: Options, policy: Policy, permit: Permit) -> tuple[E164, ...]:
@@ -107,3 +109,10 @@ class Draft:
             subaddress=one.subaddress, dsn=one.notify, orcpt=one.orcpt,
             envid=self.envid, ret=self.ret,
         )  # fmt: skip
+
+
+def _agree(recipients: Iterable[Recipient]) -> bool:
+    """Has each number one set of wishes? The fixed address may name one that stands there, too."""
+    wanted: dict[E164, Wishes] = {}
+    same = ((one.number, replace(one.wishes, orcpt="")) for one in recipients)
+    return all(wanted.setdefault(number, wishes) == wishes for number, wishes in same)

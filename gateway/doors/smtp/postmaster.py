@@ -1,12 +1,10 @@
-"""Who may write to the postmaster now: anybody, but nobody floods the administrator."""
+"""Who may write to the postmaster now: anybody, but nobody floods the administrator. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from weakref import WeakKeyDictionary
 
 from gateway.doors.smtp.guests import home_of
-from gateway.doors.smtp.shared import Shared
 
 HOUR = 3600.0
 MOST_OF_ONE = 20  # mails of one network in an hour
@@ -14,7 +12,7 @@ MOST_OF_STRANGERS = 100  # of all together who are no senders of ours: they come
 
 
 class Postbox:
-    """Counts what was let in. Pure: the time is an argument (monotonic seconds)."""
+    """Counts what was let in. The time is an argument (monotonic seconds)."""
 
     def __init__(self) -> None:
         self._since = float("-inf")  # when this hour began: with its first mail
@@ -32,11 +30,3 @@ class Postbox:
         self._mails[home] += 1
         self._strange += strange
         return True
-
-
-_POSTBOXES: WeakKeyDictionary[Shared, Postbox] = WeakKeyDictionary()
-
-
-def postbox(shared: Shared) -> Postbox:
-    """The one of a door, for all its sessions."""
-    return _POSTBOXES.setdefault(shared, Postbox())

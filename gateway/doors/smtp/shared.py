@@ -17,6 +17,7 @@ from gateway.doors.refusals import Refusals, masked_address
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.guests import GuestLimits, Guests
 from gateway.doors.smtp.part import Part, Writers
+from gateway.doors.smtp.postmaster import Postbox
 from gateway.doors.smtp.reader import Buffers
 from gateway.doors.smtp.settings import SPARE_ROOM, STRESSED_IDLE, SmtpSettings
 from gateway.doors.smtp.tls import Certificates
@@ -64,6 +65,7 @@ class Shared:
         self.writers = Writers(settings.writers)
         self.buffers = Buffers()
         self.guests = Guests(GuestLimits(settings.most, settings.most_per_address))
+        self.postbox = Postbox()
         self.connections: set[Connection] = set()
         self.nobody = asyncio.Event()  # is here any more
         self.stopping = False

@@ -36,6 +36,7 @@ class Speaker(SMTP):
         self.shared = shared
         self.kind = kind
         self.peer = ""
+        self.deaf = kind is Kind.TLS  # TLS is not on yet: it would read a word as broken TLS
         self.record = Record(shared, kind)
         self._pending = b""  # replies to pipelined commands leave together
         super().__init__(
@@ -52,7 +53,7 @@ class Speaker(SMTP):
     def over(self, transport: asyncio.Transport) -> None:
         """The same client, over TLS."""
         self.speak_over(transport)
-        self.encrypted = True
+        self.encrypted, self.deaf = True, False
 
     def speak_over(self, transport: asyncio.Transport) -> None:
         self.wire = transport
@@ -75,8 +76,9 @@ class Speaker(SMTP):
     def hang_up(self, reply: str) -> None:
         """Our last word; the connection ends when it has left."""
         self.record.parted()
-        self.say(reply)
-        self.flush()
+        if not self.deaf:
+            self.say(reply)
+            self.flush()
         self.wire.close()
 
     def drop(self, reply: str, because: str) -> None:

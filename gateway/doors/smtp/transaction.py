@@ -10,7 +10,6 @@ from gateway.address import Destination, Kind
 from gateway.doors.smtp import grammar, replies, spending
 from gateway.doors.smtp.draft import Addressee, Draft
 from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
-from gateway.doors.smtp.postmaster import postbox
 from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
 from gateway.numbers import E164, Refusal
@@ -134,7 +133,7 @@ class Transaction:
 
     def _has_room(self) -> bool:
         now, peer = self._shared.loop.time(), self._session.peer
-        return postbox(self._shared).takes(peer, now, strange=self._is_strange)
+        return self._shared.postbox.takes(peer, now, strange=self._is_strange)
 
     def _to_numbers(
         self, found: Destination, rcpt: Rcpt, permit: Permit

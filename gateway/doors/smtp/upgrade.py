@@ -23,6 +23,7 @@ async def secured(connection: Connection) -> bool:
     """
     certificates = connection.shared.services.certificates
     assert certificates  # noqa: S101 - nobody was offered TLS without
+    connection.deaf = True
     shaking = asyncio.ensure_future(
         connection.loop.start_tls(
             connection.wire, connection, _context(certificates, connection),
