@@ -192,8 +192,8 @@ SIGNS: tuple[Sign, ...] = (
         mend="sender",
     ),
     _sign(
-        "fax-as-sender", r"^S: 550 5\.7\.1 The sender is a fax number",
-        "Its sender is a fax address: a notice to it would become a fax.",
+        "fax-as-sender", r"^S: 550 5\.7\.1 The sender is an address of this gateway",
+        "Its sender is an address of this gateway: a notice to it would come back here.",
         "Enter the address of a mailbox as the copier's sender, or name one below.",
         mend="sender",
     ),

@@ -270,7 +270,7 @@ COMMANDS: list[tuple[bytes, str, bool]] = [
     (b"MAIL FROM:ann@example.com\r\n", "501 5.5.4 Syntax: MAIL FROM:<address>", False),
     (b"MAIL FROM:<a b@c>\r\n", "501 5.1.7 Bad sender address syntax", False),
     (b"MAIL FROM:<+14155550100@fax.local>\r\n",
-     "550 5.7.1 The sender is a fax number: nobody could be told; set a mailbox", False),
+     "550 5.7.1 The sender is an address of this gateway: nobody could be told; set a mailbox", False),
     # A4
     (b"POST / HTTP/1.1\r\n", NOT_SMTP, True),
     (b"Subject: x\r\n", NOT_SMTP, True),
