@@ -132,7 +132,7 @@ class Gateway:
         """Feed the watchdog after a real round: the loop runs, the store answers, the disk too."""
         interval = systemd.watchdog_interval()
         while not self.stop.is_set():
-            if self.spool.broken.is_set():
+            if self.spool.broken.is_set() or self.store.broken.is_set():
                 raise StartError("the disk failed an fsync: nothing on it can be vouched for")
             try:
                 counts = await self.store.counts()

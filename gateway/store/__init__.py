@@ -33,7 +33,7 @@ HELD: Literal["held"] = "held"
 Where = State | Literal["held"]
 """Where work waits: the faxes of a state, or the held ones of all states."""
 
-_SLICE = 500  # rows of one transaction
+_SLICE = 50  # mails that are dropped in one transaction: many are erased page by page
 SMALL = 64 * 1024  # bytes of a mail that we keep ourselves; a file would cost more
 FORGOTTEN = 2 * 86400.0  # s after its end until a lease is nobody's; only a restart is sooner
 PATIENCE = 1.0  # s between tries to keep what cannot be asked for again
@@ -53,6 +53,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = Sqlite(path)
+        self.broken = self._db.broken  # set by a failed fsync: the process must end
         self.doors = DoorBook(self._db)
         self._bells: dict[Where, asyncio.Event] = {state: asyncio.Event() for state in State}
         self._bells[HELD] = asyncio.Event()

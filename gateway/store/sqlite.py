@@ -4,6 +4,10 @@ One thread at a time commits: the store's own, or the spool's for mails that hav
 
 FULL because an SMTP 250 stands on each commit (NORMAL loses the last ones in a power cut). One
 writer connection, because before 3.51.3 two of them could damage the WAL.
+
+A failed fsync is never tried again: nothing more is committed, and the process ends without closing
+the database. The next one copies the whole of the log anew; this one might take what a failed
+fsync has lost for written.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import asyncio
 import sqlite3
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +32,8 @@ Unit = Generator[Statement, list[Row], T]
 
 SAFE_VERSION = (3, 51, 3)  # WAL-reset bug fixed (sqlite.org/wal.html)
 _BUSY = 5.0  # s; our own readers never block the writer, a person's sqlite3 shell may
+LOG = 4 << 20  # bytes that the log (WAL) may have until it is copied into the database
+_FSYNC = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 
 
 class StoreError(Exception):
@@ -48,7 +55,10 @@ class Sqlite:
     """A database file. Units of many callers share one commit; each has its own savepoint."""
 
     def __init__(self, path: Path) -> None:
+        self.broken = asyncio.Event()  # set by a failed fsync: the process must end
+        self._fails = False  # the same for who commits
         self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
 
     async def open(self) -> None:
         self._writer = await asyncio.to_thread(_connect, self._path)
@@ -59,6 +69,8 @@ class Sqlite:
         self._committer: Committer[Unit[Any], Any] = Committer("store", self._commit)
 
     async def close(self) -> None:
+        if self._fails:  # to close is to checkpoint: the committer's thread holds it to the end
+            return
         await self._committer.close()
         self._readers.shutdown()
         self._reader.close()
@@ -77,23 +89,50 @@ class Sqlite:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._readers, run, self._reader, unit)
-        except sqlite3.OperationalError as error:
-            raise StoreError(str(error)) from error
+        except sqlite3.DatabaseError as error:
+            if _is_ill(error):
+                raise StoreError(str(error)) from error
+            raise
 
     def _commit(self, batch: list[Unit[Any]]) -> list[Any]:
+        if self._fails:
+            raise StoreError("the disk failed an fsync before")
         commits = False
         try:
+            self._checkpoint()
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._alone(unit) for unit in batch]
             commits = True
             self._writer.execute("COMMIT")
         except BaseException as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise StoreError(str(error), in_doubt=commits) from error
+            with suppress(sqlite3.Error):  # what came first is told
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+            if _is_ill(error):
+                raise self._trouble(error, in_doubt=commits) from error
             raise
         return outcomes
+
+    def _checkpoint(self) -> None:
+        """A long log is copied into the database.
+
+        SQLite's own checkpoints keep their errors to themselves; and where a reader let one do a
+        part only, its pages are not synced yet, and after a failed fsync not copied again.
+        """
+        if self._log.stat().st_size <= LOG:  # see journal_size_limit
+            return
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            if _is_lost(error):
+                raise
+            # on a full disk the log may still have room
+
+    def _trouble(self, error: BaseException, *, in_doubt: bool = False) -> StoreError:
+        if _is_lost(error):
+            self._fails = True
+            self._committer.loop.call_soon_threadsafe(self.broken.set)
+        return StoreError(str(error), in_doubt=in_doubt)
 
     def _alone(self, unit: Unit[Any]) -> Any:  # noqa: ANN401
         """One unit of a batch; its error undoes itself only."""
@@ -101,13 +140,22 @@ class Sqlite:
         try:
             outcome = run(self._writer, unit)
         except Exception as error:  # it is the caller's outcome
-            if not self._writer.in_transaction:  # SQLite gave up on the whole of it (disk full)
-                raise
+            if not self._writer.in_transaction or _is_lost(error):
+                raise  # SQLite gave up on the whole of it (disk full), or we do
             self._writer.execute("ROLLBACK TO unit")
-            is_ours = isinstance(error, sqlite3.OperationalError)
-            outcome = StoreError(str(error)) if is_ours else error
+            outcome = self._trouble(error) if _is_ill(error) else error
         self._writer.execute("RELEASE unit")
         return outcome
+
+
+def _is_ill(error: BaseException) -> bool:
+    """The database cannot: it is busy, full, damaged. Not so a mistake of who asks it."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+
+
+def _is_lost(error: BaseException) -> bool:
+    """The disk failed an fsync."""
+    return getattr(error, "sqlite_errorcode", 0) in _FSYNC
 
 
 def run(connection: sqlite3.Connection, unit: Unit[T]) -> T:
@@ -169,6 +217,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # see Sqlite._checkpoint
+    connection.execute(f"PRAGMA journal_size_limit = {LOG}")
     return connection
 
 

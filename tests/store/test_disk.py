@@ -1,0 +1,89 @@
+"""The database when its disk fails: what was promised is there, and nothing more is promised."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.store import Store
+from tests import faults
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+PROBE = """
+import asyncio, json, sys
+from pathlib import Path
+from gateway.committer import Committer
+from gateway.store import Store, StoreError, units
+from gateway.store.sqlite import LOG
+from tests import faults
+from tests.make import outbound
+
+path, which = Path(sys.argv[1]), sys.argv[2]
+kept, refused = [], []
+
+async def add(store, through=None, **facts):
+    fax = outbound(**facts)
+    unit = units.add([fax], 1.0, b"a mail")
+    try:
+        await (through(unit) if through else store._db.write(unit))
+    except StoreError as error:
+        refused.append([fax.id, str(error), error.in_doubt])
+    else:
+        kept.append(fax.id)
+
+def ill():
+    faults.fail_fsync(faults.opened(path.with_name(path.name + which)), all_threads=False)
+    return
+    yield
+
+async def main():
+    store = Store(path)
+    await store.open()
+    await add(store)
+    await store._db.write(ill())
+    if not which:  # the log works, and grows until it is copied
+        await add(store, subject="x" * LOG)
+    await add(store)
+    # another thread, whose fsyncs succeed: as those after a failed one do
+    spool = Committer("spool", lambda batch: [store._db.writing(one) for one in batch])
+    await add(store, spool)
+    await asyncio.wait_for(store.broken.wait(), 10)
+    await spool.close()
+    await store.close()
+    print(json.dumps([kept, refused]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not faults.POSSIBLE, reason="seccomp is for Linux")
+@pytest.mark.parametrize(
+    ("which", "in_doubt"), [("-wal", True), ("", False)], ids=["of the log", "of a checkpoint"]
+)
+async def test_a_failed_fsync(tmp_path: Path, which: str, in_doubt: bool) -> None:
+    """F-D4: not tried again, not even by closing; the next process finds all that was promised."""
+    path = tmp_path / "gateway.db"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", PROBE, str(path), which],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kept, refused = json.loads(done.stdout)
+    assert [facts[1:] for facts in refused] == [
+        ["disk I/O error", in_doubt],
+        ["the disk failed an fsync before", False],
+    ]
+    assert path.with_name("gateway.db-wal").stat().st_size > 0
+    store = Store(path)
+    await store.open()
+    assert [await store.message(fax) for fax in kept] == [b"a mail"] * (1 if which else 2)
+    assert await store.get(refused[1][0]) is None
+    await store.close()
