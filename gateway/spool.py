@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from gateway.committer import Committer, Next
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Kind(StrEnum):
@@ -47,10 +48,14 @@ class Unfinished(Protocol):
     @property
     def path(self) -> Path: ...
 
+    @property
+    def small(self) -> bytes:
+        """All of it, where it is no file yet, and whoever `then` names may keep it."""
+
     def finish(self) -> int | None:
         """Write what is left; returns the open file, which the spool makes durable and closes.
 
-        None = it needs no file: whoever `then` names keeps it.
+        None = it is small: it becomes a file only when it has names.
         """
 
 
@@ -100,9 +105,9 @@ class Spool:
     ) -> Any:  # noqa: ANN401 - what `then` comes to
         """Make a part durable under all these names (hard links); the part is gone then.
 
-        Where names depend on what `finish` finds out, they are asked for after it. `then` says,
-        in the spool's thread, who goes on with it; without it this returns None. Raises what
-        `finish` or `names` raise: then nothing was kept.
+        Where names depend on what `finish` finds out, they are asked for after it; what is small
+        may have none. `then` says, in the spool's thread, who goes on with it; without it this
+        returns None. Raises what `finish` or `names` raise: then nothing was kept.
         """
 
         def paths() -> list[str]:
@@ -169,18 +174,25 @@ class Spool:
 
 def _make_durable(keep: _Keep) -> bool:
     """False: there is no file to it."""
-    if isinstance(keep.part, Path):
-        path, descriptor = keep.part, os.open(keep.part, _READ)
-    elif (finished := keep.part.finish()) is None:
-        keep.names()
-        return False
+    path, small = keep.part, b""
+    descriptor: int | None
+    if isinstance(path, Path):
+        descriptor = os.open(path, _READ)
     else:
-        path, descriptor = keep.part.path, finished
+        descriptor, small, path = path.finish(), path.small, path.path
     try:
-        first, *others = keep.names()
+        names = keep.names()
+        if descriptor is None:
+            if not names:
+                return False
+            descriptor = os.open(path, CREATE, 0o600)
+            write_all(descriptor, small)
         _fsync(descriptor)
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # it must not hide what fsync said
+                os.close(descriptor)
+    first, *others = names
     for name in others:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)  # noqa: PTH108 - see _Keep
@@ -196,6 +208,13 @@ def sync_directory(path: Path) -> None:
         _fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """A short write is gone on with."""
+    written = os.write(descriptor, content)
+    while written < len(content):
+        written += os.write(descriptor, memoryview(content)[written:])
 
 
 def _fsync(descriptor: int) -> None:

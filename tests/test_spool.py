@@ -114,6 +114,30 @@ async def test_a_failed_fsync(
         await spool.keep(written(spool), [("b", Kind.MESSAGE)])
 
 
+async def test_a_failed_close_hides_no_failed_fsync(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network's disk may tell both of the same loss."""
+    part, real = written(spool), os.close
+
+    def fail(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), part.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def close(descriptor: int) -> None:
+        real_stat = os.fstat(descriptor)
+        real(descriptor)
+        if os.path.samestat(real_stat, part.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.spool.os.fsync", fail)
+        patch.setattr("gateway.spool.os.close", close)
+        with pytest.raises(FsyncError):
+            await spool.keep(part, [("a", Kind.MESSAGE)])
+    assert spool.broken.is_set()
+
+
 async def test_a_lack_of_descriptors_passes(spool: Spool) -> None:
     """F-N2: refused for the moment, and no reason to end."""
     part = spool.part()
@@ -121,6 +145,7 @@ async def test_a_lack_of_descriptors_passes(spool: Spool) -> None:
 
     class Written:
         path = part
+        small = b""
 
         def finish(self) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor, limits[1]))
@@ -148,6 +173,7 @@ async def test_no_room_on_the_disk(spool: Spool, tmp_path: Path) -> None:
 
     class Full:
         path = part
+        small = b""
 
         def finish(self) -> int:
             part.write_bytes(b"half")

@@ -1,7 +1,7 @@
 """Envelope and message → one fax for each number, durable, then yes. For every door.
 
-A large mail becomes a file, then a row; a small one is in the row's own transaction, which costs
-one sync of the disk instead of three.
+A large mail, or one for many numbers, becomes a file, then a row; a small one is in the row's own
+transaction, which costs one sync of the disk instead of three.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from gateway.errors import Cause
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
 from gateway.spool import Kind, Name, Spool, Unfinished
-from gateway.store import Added, Store, StoreError
+from gateway.store import SMALL, Added, Store, StoreError
 from gateway.wishes import NONE, Wishes
+
+TOGETHER = 4 * SMALL  # bytes of all copies of a mail in rows; a file has many names instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,6 @@ class Envelope:
 
 class Message(Unfinished, Protocol):
     """A mail in the spool's care. Its facts are known when it is finished."""
-
-    @property
-    def small(self) -> bytes:
-        """The whole of a mail that the store keeps; b"" = it is a file."""
 
     @property
     def digest(self) -> str: ...
@@ -83,23 +81,26 @@ class Intake:
         faxes: list[Fax] = []
         now = self._clock()
 
+        def small() -> bytes:
+            return message.small if len(faxes) * len(message.small) <= TOGETHER else b""
+
         def names() -> list[Name]:
             told = envelope() if callable(envelope) else envelope
             recipients = one_for_each_number(told.recipients)
             faxes.extend(self._fax(told, to, message, now) for to in recipients)
-            return [(fax.id, Kind.MESSAGE) for fax in faxes]
+            return [] if small() else [(fax.id, Kind.MESSAGE) for fax in faxes]
 
         try:
             added: list[Added] = await self._spool.keep(
-                message, names, then=lambda: self._store.adding(faxes, message.small, now=now)
+                message, names, then=lambda: self._store.adding(faxes, small(), now=now)
             )
-        except StoreError as error:
-            if not error.in_doubt:  # else they stay; if nothing was done, the janitor sweeps them
-                await self._drop(faxes, message)
+        except Exception as error:
+            if not (isinstance(error, StoreError) and error.in_doubt):
+                await self._drop(faxes)  # else they stay; the janitor sweeps what has no row
             raise
         self._store.added(faxes)
         taken = {answer.fax for answer in added if not answer.duplicate}
-        await self._drop([fax for fax in faxes if fax.id not in taken], message)
+        await self._drop([] if small() else [fax for fax in faxes if fax.id not in taken])
         return added
 
     async def refuse(
@@ -127,8 +128,8 @@ class Intake:
             since=now, due_at=to.wishes.turn(now),
         )  # fmt: skip
 
-    async def _drop(self, faxes: Sequence[Fax], message: Message) -> None:
-        for fax in faxes if not message.small else ():
+    async def _drop(self, faxes: Sequence[Fax]) -> None:
+        for fax in faxes:
             with contextlib.suppress(OSError):  # the janitor's; the mail is in the queue already
                 await self._spool.drop(fax.id, (Kind.MESSAGE,))
 

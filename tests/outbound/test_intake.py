@@ -16,7 +16,7 @@ from gateway.model import Direction, State
 from gateway.numbers import E164
 from gateway.outbound.intake import Envelope, Intake, Recipient, natural_key
 from gateway.spool import FsyncError, Kind, Spool
-from gateway.store import Store, StoreError
+from gateway.store import SMALL, Store, StoreError
 from tests.conftest import Clock
 from tests.make import LINE, mails
 
@@ -90,6 +90,44 @@ async def test_a_small_mail_needs_no_file(intake: Intake, store: Store, spool: S
     await intake.accept(ENVELOPE, mail(spool, small=True))
     assert await mails(store, spool) == [CONTENT, CONTENT]
     assert spool.kept() == list(spool.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize(("numbers", "files"), [(4, 0), (5, 5)])
+async def test_many_copies_of_a_small_mail_are_a_file(
+    intake: Intake, store: Store, spool: Spool, numbers: int, files: int
+) -> None:
+    """A hundred times 64 KB in one transaction would hold everybody up, and fill the disk."""
+    content = b"x" * SMALL
+    everybody = tuple(Recipient("x", E164(f"+1415555010{n}")) for n in range(numbers))
+    envelope = replace(ENVELOPE, recipients=everybody)
+    for duplicate in (False, True):
+        added = await intake.accept(envelope, Mail(spool.part(), content, small=content))
+        assert {one.duplicate for one in added} == {duplicate}
+        assert await mails(store, spool) == numbers * [content]
+        assert len(spool.kept()) == files
+        assert list(spool.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["rename", "link", "open"])
+async def test_what_cannot_be_kept_leaves_nothing(
+    intake: Intake, store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its sender tries again and again: the disk must not fill up meanwhile."""
+    real = getattr(os, name)
+
+    def call(path: Path | str, *rest: int) -> object:
+        if name == "open" and Path(path).name != "spool":  # its directory, to be synced
+            return real(path, *rest)
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"gateway.spool.os.{name}", call)
+        with pytest.raises(OSError, match="Too many open files"):
+            await intake.accept(ENVELOPE, mail(spool))
+    assert spool.kept() == []
+    assert await store.latest(9) == []
+    await intake.accept(ENVELOPE, mail(spool))
+    assert await mails(store, spool) == 2 * [CONTENT]
 
 
 async def test_two_spellings_are_one_fax(intake: Intake, store: Store, spool: Spool) -> None:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from gateway.doors.smtp.reader import Block
 from gateway.mail.prescan import Scan, scan
+from gateway.spool import CREATE, write_all
 from gateway.store import SMALL
 
 LONGEST_LINE = 4096
-_FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Unwanted(Exception):  # noqa: N818 - the sender's fault, nobody's error
@@ -46,7 +46,6 @@ class Part:
         self.small = b""  # the whole of a mail that needs no file
         self._most = most
         self._tolerant = tolerant
-        self._longest = most if tolerant else LONGEST_LINE  # that a line may be
         self.longest = 0  # line of a copier's mail, as `device doctor` tells it
         self._hash = hashlib.sha256()
         self._descriptor = -1
@@ -114,11 +113,12 @@ class Part:
         self.nul = self.nul or buffer.find(b"\0", start, stop) >= 0
         self._dashed = buffer.find(b"-", start, stop) >= 0
         if self._tolerant:
-            lines = map(len, bytes(memoryview(buffer)[start:stop]).split(b"\n"))
-            self.longest = max(self.longest, *lines)
-        if not self.long_line:
-            self._line = open_line(buffer, start, stop, self._line, self._longest)
-            self.long_line = self._line > self._longest
+            lines = [*map(len, bytes(memoryview(buffer)[start:stop]).split(b"\n"))]
+            lines[0] += self._line
+            self.longest, self._line = max(self.longest, *lines), lines[-1]
+        elif not self.long_line:
+            self._line = open_line(buffer, start, stop, self._line)
+            self.long_line = self._line > LONGEST_LINE
 
     def _store(self, content: bytes | memoryview) -> None:
         if self._dashed:
@@ -128,15 +128,15 @@ class Part:
         if self.too_big:
             return
         self._hash.update(content)
-        if self.held and self.size <= SMALL:
+        if self.held and 0 < self.size <= SMALL:
             self.small = bytes(content)
         else:
             self._append(content)
 
     def _append(self, content: bytes | memoryview) -> None:
         if self._descriptor < 0:
-            self._descriptor = os.open(self.path, _FLAGS, 0o600)
-        _write_all(self._descriptor, content)
+            self._descriptor = os.open(self.path, CREATE, 0o600)
+        write_all(self._descriptor, content)
 
     def _look(self, last: bytes | memoryview) -> Scan:
         if self.held:
@@ -160,12 +160,6 @@ def open_line(
         line = end + 1
     last = buffer.rfind(b"\n", max(line, start), stop)
     return stop - (last + 1 if last >= 0 else line)
-
-
-def _write_all(descriptor: int, content: bytes | memoryview) -> None:
-    written = os.write(descriptor, content)
-    while written < len(content):
-        written += os.write(descriptor, memoryview(content)[written:])
 
 
 class Writers:
