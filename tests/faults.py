@@ -1,6 +1,7 @@
 """The disk fails: chosen fsyncs end in EIO, by the kernel itself (seccomp). For good, in a thread.
 
-No root, no compiler and no other library are needed; what calls is none the wiser.
+No root, no compiler and no other library are needed; what calls is none the wiser. As a program:
+the gateway, whose disk fails from SIGUSR1 on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +33,7 @@ def opened(path: Path) -> list[int]:
 
 
 def fail_fsync(descriptors: Iterable[int], *, all_threads: bool) -> None:
-    """From here on, in this thread or in all of them."""
+    """From here on, in this thread or in all of them. No descriptor = any."""
     program = b"".join(_program(list(descriptors)))
     code = ctypes.create_string_buffer(program)
     head = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
@@ -56,8 +58,20 @@ def _program(descriptors: list[int]) -> Iterator[bytes]:
     for descriptor in descriptors:
         yield _step(_EQUAL, descriptor, 0, 1)
         yield _step(_RETURN, _FAIL | errno.EIO)
-    yield _step(_RETURN, _ALLOW)
+    yield _step(_RETURN, _ALLOW if descriptors else _FAIL | errno.EIO)
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("HBBI", code, if_true, if_false, value)
+
+
+def _ill(*_: object) -> None:
+    fail_fsync([], all_threads=True)
+    print("every fsync fails now", flush=True)
+
+
+if __name__ == "__main__":
+    from gateway.__main__ import main
+
+    signal.signal(signal.SIGUSR1, _ill)
+    main()

@@ -12,6 +12,8 @@ from gateway.model import Fax
 from gateway.spool import Kind, Spool
 from gateway.wishes import wishes_of
 
+GONE = "its mail is gone from the disk; was an older database put back?"
+
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
@@ -55,6 +57,9 @@ class Prepare:
         """The mail as a file; of a small one a copy that nobody needs afterwards."""
         content = await self.small(fax.id)
         if not content:
-            return self.spool.path(fax.id, Kind.MESSAGE)
+            path = self.spool.path(fax.id, Kind.MESSAGE)
+            if not await asyncio.to_thread(path.exists):  # a person must say if it was sent
+                raise FileNotFoundError(GONE)
+            return path
         await asyncio.to_thread(copy.write_bytes, content)
         return copy

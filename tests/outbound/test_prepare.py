@@ -14,10 +14,10 @@ from gateway.document import Workshop
 from gateway.document.limits import Limits
 from gateway.errors import Cause
 from gateway.model import Fax, State
-from gateway.outbound.prepare import Prepare
+from gateway.outbound.prepare import GONE, Prepare
 from gateway.spool import Kind, Spool
 from gateway.store import Store, units
-from gateway.worker import Room, one, step
+from gateway.worker import BUG_TRIES, Room, one, step
 from tests.conftest import Clock
 from tests.document import files, hostile
 from tests.make import outbound
@@ -92,6 +92,15 @@ async def test_a_small_mail_is_no_file(desk: Desk) -> None:
     assert desk.kept(fax) == ["document.pdf", "first.png"]
     assert desk.incoming() == []
     assert await desk.store.message(fax.id)
+
+
+async def test_a_mail_that_is_gone_is_held(desk: Desk) -> None:
+    """Perhaps it was sent before an older database was put back: nobody may ask for it again."""
+    fax = outbound(since=desk.clock())
+    await desk.store.add([fax], now=desk.clock())
+    for _ in range(BUG_TRIES):
+        after = await desk.work(fax)
+    assert (after.state, after.held) == (State.ACCEPTED, GONE)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Store
+from gateway.store import Store, StoreError
 from tests import faults
+from tests.make import outbound
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +63,32 @@ async def main():
 
 asyncio.run(main())
 """
+
+JUNK = """
+import sys
+with open(sys.argv[1], "r+b") as file:
+    size = file.seek(0, 2)
+    file.seek(4096)
+    file.write(b"junk" * ((size - 4096) // 4))
+"""
+
+
+async def test_a_damaged_database_takes_nothing(tmp_path: Path) -> None:
+    """F-B1: an error of the store for readers and writers, which nobody dies of."""
+    path = tmp_path / "gateway.db"
+    store = Store(path)
+    await store.open()
+    await store.add([outbound()], now=1.0)
+    for connection in (store._db._writer, store._db._reader):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute("PRAGMA shrink_memory")
+    # another process: to close a file of the database here would free its locks
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", JUNK, str(path)], check=True)
+    for ask in (store.latest(9), store.add([outbound()], now=1.0), store.counts()):
+        with pytest.raises(StoreError, match="malformed"):
+            await ask
+    assert not store.broken.is_set()
+    await store.close()
 
 
 @pytest.mark.skipif(not faults.POSSIBLE, reason="seccomp is for Linux")
