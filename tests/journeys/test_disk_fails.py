@@ -16,7 +16,7 @@ from tests.make import pdf
 @pytest.mark.skipif(not faults.POSSIBLE, reason="seccomp is for Linux")
 @pytest.mark.parametrize("filed", [False, True], ids=["small", "filed"])
 def test_a_failed_fsync_ends_the_daemon(tmp_path: Path, filed: bool) -> None:
-    """F-D4, of the database's log and of a mail's file: nobody is told yes, nothing is sent twice."""
+    """F-D4, of the log and of a mail's file: nobody is told yes, nothing is sent twice."""
     first, second = "+14155610000@fax.local", "+14155620000@fax.local"
     mail = letter(second, content=pdf(1)) + b"epilogue\r\n" * (filed * SMALL // 10)
     with house(tmp_path, settings={"INBOUND": "off", "WATCHDOG_USEC": "1000000"}) as home:
