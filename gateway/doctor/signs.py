@@ -192,7 +192,7 @@ SIGNS: tuple[Sign, ...] = (
         mend="sender",
     ),
     _sign(
-        "fax-as-sender", r"^S: 550 5\.7\.1 The sender is an address of this gateway",
+        "fax-as-sender", r"^S: 550 5\.7\.1 The sender is an address of ours",
         "Its sender is an address of this gateway: a notice to it would come back here.",
         "Enter the address of a mailbox as the copier's sender, or name one below.",
         mend="sender",

@@ -44,9 +44,10 @@ def tell(reached: Full, page: Callable[[str, str], None]) -> None:
     )
 
 
-def reply(reached: Full) -> str:
-    """In the zone of this machine; without a time when there will never be room."""
+def reply(reached: Full, now: float) -> str:
+    """In the zone of this machine, with the day if it is another; without when it is never."""
     if not reached.until:
         return f"550 5.7.1 Quota: {reached.what}"
-    when = datetime.fromtimestamp(reached.until, UTC).astimezone().strftime("%H:%M")
+    then, today = (datetime.fromtimestamp(at, UTC).astimezone() for at in (reached.until, now))
+    when = f"{then:%H:%M}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M}"
     return f"451 4.7.1 Quota, retry after {when}: {reached.what}"

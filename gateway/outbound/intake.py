@@ -17,7 +17,8 @@ from gateway.errors import Cause
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
 from gateway.spool import Kind, Name, Spool, Unfinished
-from gateway.store import SMALL, Added, Store, StoreError
+from gateway.store import SMALL, Added, Store, StoreError, mails
+from gateway.store.units import window
 from gateway.wishes import NONE, Wishes
 
 TOGETHER = 4 * SMALL  # bytes of all copies of a mail in rows; a file has many names instead
@@ -102,6 +103,16 @@ class Intake:
         taken = {answer.fax for answer in added if not answer.duplicate}
         await self._drop([] if small() else [fax for fax in faxes if fax.id not in taken])
         return added
+
+    async def new(self, envelope: Envelope, message: Message) -> list[E164]:
+        """The numbers that are no faxes yet: the same mail again costs nothing. StoreError."""
+        keys = {
+            natural_key(envelope, one.number, message.digest): one for one in envelope.recipients
+        }
+        now = self._clock()
+        since = {key: now - window(one.wishes) for key, one in keys.items()}
+        known = await mails.taken(self._store, since)
+        return [one.number for key, one in keys.items() if key not in known]
 
     async def refuse(
         self, envelope: Envelope, message: Message, reason: str, cause: Cause, wishes: Wishes = NONE

@@ -8,9 +8,7 @@ from gateway.address import Destination, Kind, concerns, destination
 from gateway.mail.compose import ADDRESS
 from gateway.outbound.permit import Denied, Permit, Policy, Who
 
-FAX_SENDER = (
-    "550 5.7.1 The sender is an address of this gateway: nobody could be told; set a mailbox"
-)
+FAX_SENDER = "550 5.7.1 The sender is an address of ours: nobody could be told; set a mailbox"
 NOT_TOLD = "553 5.1.7 Nobody could be told: the sender must be a mailbox such as ann@example.com"
 AUTOMATIC = "550 5.7.1 Automatic mail is not faxed"
 TOO_MANY_NUMBERS = "550 5.5.3 Too many numbers for one mail: send several"

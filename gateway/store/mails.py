@@ -1,15 +1,46 @@
-"""What has become of a mail: found by the key of the mail, which those of its faxes begin with."""
+"""What has become of a mail, found by its faxes: the same mail again is no new fax."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.model import Fax
 from gateway.store import Store, units
+from gateway.store.sqlite import Unit
 from gateway.store.units import fax_of
 
 FAXES_OF = "SELECT * FROM fax WHERE key >= :first AND key < :last AND number <> '' ORDER BY key"
+
+_TAKEN = "SELECT key FROM fax WHERE key = :key AND created_at >= :since"
+# What counts against a ceiling: faxes that wait, and uploads (quota).
+_COUNTS = """SELECT 1 AS found FROM fax
+    WHERE identity = :identity AND held = '' AND state IN ('accepted', 'prepared')
+        AND number = :number AND sender = :sender AND created_at >= :since
+    UNION ALL SELECT 1 FROM attempt JOIN fax ON fax.id = attempt.fax
+    WHERE attempt.to_number = :number AND attempt.outcome NOT IN ('refused', 'absent')
+        AND attempt.started_at >= :since AND fax.identity = :identity AND fax.sender = :sender
+    LIMIT 1"""
+
+
+async def taken(store: Store, since: Mapping[str, float]) -> set[str]:
+    """Those of the keys whose fax was taken since then. Raises StoreError."""
+    return await store._db.read(_taken(since))  # noqa: SLF001 - it is the store's
+
+
+async def counts(store: Store, identity: str, sender: str, number: str, since: float) -> bool:
+    """Is there a fax of theirs to this number, taken since, which they pay for? StoreError."""
+    facts = {"identity": identity, "sender": sender, "number": number, "since": since}
+    return bool(await store._db.read(units.rows(_COUNTS, **facts)))  # noqa: SLF001
 
 
 async def faxes_of(store: Store, mail: str) -> list[Fax]:
     """Those in the queue or behind it; not the refusals. Raises StoreError."""
     within = units.rows(FAXES_OF, first=f"{mail}:", last=f"{mail};")  # ; is next to : in ASCII
     return [fax_of(row) for row in await store._db.read(within)]  # noqa: SLF001 - it is the store's
+
+
+def _taken(since: Mapping[str, float]) -> Unit[set[str]]:
+    found: set[str] = set()
+    for key, moment in since.items():
+        found.update(row["key"] for row in (yield _TAKEN, {"key": key, "since": moment}))
+    return found

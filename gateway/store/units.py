@@ -11,7 +11,7 @@ from gateway.model import Attempt, Ceiling, Direction, Fax, State
 from gateway.store import queries, quota
 from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Unit
-from gateway.wishes import wishes_of
+from gateway.wishes import Wishes, wishes_of
 
 RESEND_WINDOW = 72 * 3600.0  # s: an identical mail within it is the mail client's re-send (P4)
 MEANT_WINDOW = 600.0  # s: the same where the sender says dup=ok; sooner, it is still a re-send
@@ -41,12 +41,17 @@ def fax_of(row: Row) -> Fax:
     return Fax(**known | {"direction": Direction(row["direction"]), "state": State(row["state"])})
 
 
+def window(wishes: Wishes) -> float:
+    """Seconds in which the same mail again is not a new fax."""
+    return MEANT_WINDOW if wishes.dup else RESEND_WINDOW
+
+
 def add(faxes: Sequence[Fax], now: float, message: bytes = b"") -> Unit[list[Added]]:
     added = []
     for fax in faxes:
         if not (yield queries.ADD, _facts(fax)):
-            window = MEANT_WINDOW if wishes_of(fax.wishes).dup else RESEND_WINDOW
-            yield queries.FREE_KEY, {"key": fax.key, "before": now - window}
+            before = now - window(wishes_of(fax.wishes))
+            yield queries.FREE_KEY, {"key": fax.key, "before": before}
             if not (yield queries.ADD, _facts(fax)):
                 known = (yield queries.BY_KEY, {"key": fax.key})[0]
                 added.append(Added(known["id"], duplicate=True))

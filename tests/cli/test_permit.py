@@ -95,7 +95,7 @@ def test_yes(rules: Path, arguments: tuple[str, ...], says: str) -> None:
         (("x@y.example", "+14155550100", "--mailbox"), "550 5.7.1 Sender not listed"),
         (("x@y.example", "+14155550100", "--peer", "192.0.2.8"), "550 5.7.1 Sender not listed"),
         (("", "+14155550100"), "550 5.7.1 Automatic mail is not faxed"),
-        (("sales@fax.local", "+14155550100"), "550 5.7.1 The sender is an address of this gateway"),
+        (("sales@fax.local", "+14155550100"), "550 5.7.1 The sender is an address of ours"),
         (("ann", "+14155550100", "--login", "carol"), "553 5.1.7 Nobody could be told"),
         ((ANN, "four"), "550 5.5.3 Too many numbers for one mail"),
         ((ANN, "+493012345678"), "550 5.7.1 Destination not permitted"),

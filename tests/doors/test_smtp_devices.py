@@ -384,3 +384,16 @@ async def test_tls_1_0(
             tls = client.writer.get_extra_info("ssl_object")
             assert tls.version() == "TLSv1"
             assert (await client.mail(TEXT)).startswith("250 2.0.0 accepted as ")
+
+
+@pytest.mark.parametrize("size", [3_000_000, 4_000_000])
+@pytest.mark.parametrize("step", [100_000, 5_000_000])
+async def test_a_line_longer_than_any_mail(connect: Connect, size: int, step: int) -> None:
+    """Here a line may be as long as it likes: it is the mail that is too big."""
+    client = await connect.ready(FROM, TO, "DATA")
+    body = b"Subject: x\r\n\r\n" + b"x" * size + b"\r\n.\r\n"
+    for start in range(0, len(body), step):
+        await client.push(body[start : start + step])
+    assert await client.reply() == "552 5.3.4 Message too big"
+    (session,) = connect.listener._shared.connections
+    assert f"longest {size + 1:,}" in session.record.transcript.text()

@@ -42,7 +42,7 @@ def dialogue(home: House, *commands: str, body: bytes = b"") -> str:
         (("MAIL FROM:<>", f"RCPT TO:<{GOOD}>"), "550 5.7.1 Automatic mail is not faxed"),
         (
             (f"MAIL FROM:<{GOOD}>", f"RCPT TO:<{GOOD}>"),
-            "550 5.7.1 The sender is an address of this gateway: nobody could be told; set a mailbox",
+            "550 5.7.1 The sender is an address of ours: nobody could be told; set a mailbox",
         ),
         ((f"{ANN} SIZE=100001",), "552 5.3.4 Message too big"),
         ((f"{ANN} FOO=bar",), "555 5.5.4 Parameter not supported"),

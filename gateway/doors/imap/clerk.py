@@ -110,7 +110,7 @@ class Clerk:
         new = tuple(one.number for one in asked.recipients if one.number not in taken)
         if full := await self.full(asked.sender, asked.identity, new):
             spending.tell(full, self.page)
-            no = Refused("", Refusal(spending.reply(full), "quota"))
+            no = Refused("", Refusal(spending.reply(full, self.clock()), "quota"))
             if full.until:
                 self._tell(no.why, no.why.event, asked.sender, "")
                 return Waits(asked.sender, asked.identity, new, full)

@@ -97,12 +97,13 @@ async def _accept(body: Body, draft: Draft, shared: Shared) -> str:
 async def _count(part: Part, draft: Draft, permit: Permit, services: Services) -> None:
     """Numbers of the Subject cost, too, and others have come since those of RCPT were counted.
 
-    What is taken beyond a sender's ceiling would wait, and count against everybody else's.
+    What is taken beyond a sender's ceiling would wait, and count against everybody else's. Not so
+    the same mail again: its sender, whose 250 was lost, must not hear that it was not faxed.
     """
     envelope = draft.envelope(part.scan, services.policy, services.clock())
-    numbers = (one.number for one in envelope.recipients)
+    numbers = await services.intake.new(envelope, part)
     if full := await spending.full(services, permit, numbers):
-        raise DraftError(spending.reply(full), "quota")
+        raise DraftError(spending.reply(full, services.clock()), "quota")
 
 
 async def _keep(part: Part, draft: Draft, shared: Shared) -> str:

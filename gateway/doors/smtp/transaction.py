@@ -179,7 +179,7 @@ class Transaction:
     async def _if_room(self, addressee: Addressee, permit: Permit, rcpt: Rcpt) -> str:
         services, new = self._shared.services, addressee.new(self._numbers)
         try:
-            full = await spending.full(services, permit, new, before=len(self._numbers))
+            full = await spending.perhaps_full(services, permit, new, self._numbers)
         except StoreError:
             self._shared.queue_failed()
             return self._refuse(Refusal(replies.QUEUE_DOWN, "degraded"), rcpt.address)
@@ -188,7 +188,8 @@ class Transaction:
             # would come again and again and never fit
             raise Hangup(f"421 4.3.2 Quota of the gateway: {full.what}", "quota")
         if full:
-            return self._refuse(Refusal(spending.reply(full), "quota"), rcpt.address)
+            no = Refusal(spending.reply(full, services.clock()), "quota")
+            return self._refuse(no, rcpt.address)
         return self._take(addressee)
 
     def _refuse(self, refusal: Refusal, recipient: str = "") -> str:
