@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Store, StoreError
+from gateway.store import SMALL, Store, StoreError, units
+from gateway.store.sqlite import LOG, open_read_only
 from tests import faults
 from tests.make import outbound
 
@@ -63,6 +64,32 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_the_log_is_short_again(tmp_path: Path) -> None:
+    """After a burst, and after somebody has read for long; meanwhile nobody waits."""
+    path = tmp_path / "gateway.db"
+    store = Store(path)
+    await store.open()
+
+    async def grows(times: int) -> int:
+        for _ in range(times):
+            await store._db.write(units.add([outbound() for _ in range(20)], 1.0, b"x" * SMALL))
+        for _ in range(2):  # one copies it, one begins it anew
+            await store.add([outbound()], now=1.0)
+        return path.with_name("gateway.db-wal").stat().st_size
+
+    assert await grows(10) <= LOG
+    reader = open_read_only(path)
+    reader.execute("BEGIN")
+    seen = reader.execute("SELECT COUNT(*) AS n FROM message").fetchone()
+    assert await grows(10) > 2 * LOG
+    assert reader.execute("SELECT COUNT(*) AS n FROM message").fetchone() == seen == {"n": 200}
+    reader.close()
+    assert await grows(0) <= LOG
+    assert len(await store.latest(999)) == 400 + 6
+    await store.close()
+
 
 JUNK = """
 import sys
