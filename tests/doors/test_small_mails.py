@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway.rules import Rules
 from gateway.spool import Spool
 from gateway.store import SMALL, Store
 from tests.doors.client import FROM, TO, door
+from tests.doors.test_smtp_trouble import DISK_FULL, fail, nothing_is_kept
 from tests.make import mails
 
 pytestmark = pytest.mark.anyio
@@ -55,3 +57,20 @@ async def test_the_postmaster_reads_a_file(store: Store, spool: Spool, size: int
         assert (await client.say(mail(size) + b".\r\n")).startswith("250")
     assert read == [mail(size)]
     assert spool.kept() == list(spool.incoming.iterdir()) == []
+
+
+async def test_a_full_disk_at_a_small_mail_for_many(
+    store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many copies for the rows: it becomes a file late, in the spool's thread."""
+    everybody = [f"RCPT TO:<+1415555010{n}@fax.local>" for n in range(5)]
+    async with door(store, spool) as connect:
+        client = await connect.ready(FROM, *everybody, "DATA")
+        with monkeypatch.context() as patch:
+            fail(patch, "write", errno.ENOSPC, spool.incoming)
+            assert await client.say(mail(SMALL) + b".\r\n") == DISK_FULL
+        await nothing_is_kept(store, spool)
+        client = await connect.ready(FROM, *everybody, "DATA")
+        assert (await client.say(mail(SMALL) + b".\r\n")).startswith("250 2.0.0 accepted as ")
+    assert await mails(store, spool) == 5 * [mail(SMALL)]
+    assert len({path.stat().st_ino for path in spool.kept()}) == 1
