@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import resource
 import sqlite3
-from dataclasses import dataclass, replace
+import stat
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -178,6 +181,46 @@ async def test_a_failed_fsync_makes_no_fax(
         await intake.accept(ENVELOPE, mail(spool))
     assert spool.broken.is_set()
     assert await store.latest(9) == []
+
+
+@dataclass
+class Gated(Mail):
+    """Holds up the spool's thread: what is handed in meanwhile is one batch."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def finish(self) -> int | None:
+        self.reached.set()
+        assert self.gate.wait(10)
+        return super().finish()
+
+
+async def test_a_failed_fsync_of_the_directory_is_that_of_its_whole_batch(
+    intake: Intake, store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small mail needs no file, and its row waits for nobody's but that of its batch."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    before = Gated(spool.part(), b"before", small=b"before")
+    batch = [mail(spool, small=True), mail(spool), Mail(spool.part(), b"other", small=b"other")]
+    first = asyncio.create_task(intake.accept(ENVELOPE, before))
+    assert await asyncio.to_thread(before.reached.wait, 10)
+    others = [asyncio.create_task(intake.accept(ENVELOPE, one)) for one in batch]
+    await asyncio.sleep(0)  # they are handed in
+    before.gate.set()
+    assert len(await first) == 2
+    outcomes = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [FsyncError] * 3
+    assert await mails(store, spool) == 2 * [b"before"]
+    assert spool.kept() == []
+    assert spool.broken.is_set()
 
 
 async def test_files_of_a_duplicate_that_cannot_be_removed(
