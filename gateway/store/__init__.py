@@ -33,7 +33,8 @@ HELD: Literal["held"] = "held"
 Where = State | Literal["held"]
 """Where work waits: the faxes of a state, or the held ones of all states."""
 
-_SLICE = 50  # mails that are dropped in one transaction: many are erased page by page
+_SLICE = 500  # rows of one look
+_ERASED = 50  # mails of one transaction: they may be overwritten, page by page
 SMALL = 64 * 1024  # bytes of a mail that we keep ourselves; a file would cost more
 FORGOTTEN = 2 * 86400.0  # s after its end until a lease is nobody's; only a restart is sooner
 PATIENCE = 1.0  # s between tries to keep what cannot be asked for again
@@ -256,7 +257,9 @@ class Store:
             after = rows[-1]["fax"]
             closed = (row for row in rows if row["state"] == State.CLOSED)
             old = [r["fax"] for r in closed if r["since"] < (failed if r["cause"] else sent)]
-            dropped += await self._db.write(units.drop_messages(old)) if old else 0
+            for begin in range(0, len(old), _ERASED):
+                some = old[begin : begin + _ERASED]
+                dropped += await self._db.write(units.drop_messages(some))
         return dropped
 
     async def known(self, ids: Iterable[str]) -> set[str]:
