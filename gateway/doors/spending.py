@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
 from gateway.model import Ceiling
 from gateway.numbers import E164
-from gateway.store import Full, Store, Wanted
+from gateway.store import RESEND_WINDOW, Full, Store, Wanted, mails
 
 log = structlog.get_logger()
 
@@ -30,6 +30,27 @@ async def full(  # noqa: PLR0913 - who, what and when
         if one := await store.room_for(wanted, ceilings, now=now):
             reached.append(one)
     return max(reached, key=lambda one: one.until or math.inf, default=None)
+
+
+async def perhaps_full(  # noqa: PLR0913 - who, what and when
+    store: Store, sender: str, identity: str, ceilings: Sequence[Ceiling],
+    numbers: Collection[E164], *, now: float, others: Collection[E164],
+) -> Full | None:  # fmt: skip
+    """The same before the message is known; `others` are those of the mail so far.
+
+    It may be one that was taken already and whose 250 was lost: then it costs nothing, and to turn
+    it away would say that it was not faxed.
+    """
+    if not await full(store, identity, ceilings, numbers, now=now, before=len(others)):
+        return None
+    since = now - RESEND_WINDOW
+    new = [
+        number
+        for number in (*others, *numbers)
+        if not await mails.counts(store, identity, sender, number, since)
+    ]
+    before = sum(number in others for number in new)
+    return await full(store, identity, ceilings, new[before:], now=now, before=before)
 
 
 def tell(reached: Full, page: Callable[[str, str], None]) -> None:

@@ -10,7 +10,8 @@ import errno
 
 import structlog
 
-from gateway.doors.smtp import replies, spending
+from gateway.doors import spending
+from gateway.doors.smtp import replies
 from gateway.doors.smtp.body import Body
 from gateway.doors.smtp.draft import Draft, DraftError
 from gateway.doors.smtp.part import Part, Unwanted
@@ -100,10 +101,11 @@ async def _count(part: Part, draft: Draft, permit: Permit, services: Services) -
     What is taken beyond a sender's ceiling would wait, and count against everybody else's. Not so
     the same mail again: its sender, whose 250 was lost, must not hear that it was not faxed.
     """
-    envelope = draft.envelope(part.scan, services.policy, services.clock())
-    numbers = await services.intake.new(envelope, part)
-    if full := await spending.full(services, permit, numbers):
-        raise DraftError(spending.reply(full, services.clock()), "quota")
+    now, store = services.clock(), services.store
+    numbers = await services.intake.new(draft.envelope(part.scan, services.policy, now), part)
+    if full := await spending.full(store, permit.identity, permit.ceilings, numbers, now=now):
+        spending.tell(full, services.page)
+        raise DraftError(spending.reply(full, now), "quota")
 
 
 async def _keep(part: Part, draft: Draft, shared: Shared) -> str:

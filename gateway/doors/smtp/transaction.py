@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import address
 from gateway.address import Destination, Kind
-from gateway.doors.smtp import grammar, replies, spending
+from gateway.doors import spending
+from gateway.doors.smtp import grammar, replies
 from gateway.doors.smtp.draft import Addressee, Draft
 from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
 from gateway.doors.smtp.settings import MOST_REFUSED
@@ -178,19 +179,23 @@ class Transaction:
 
     async def _if_room(self, addressee: Addressee, permit: Permit, rcpt: Rcpt) -> str:
         services, new = self._shared.services, addressee.new(self._numbers)
+        now = services.clock()
         try:
-            full = await spending.perhaps_full(services, permit, new, self._numbers)
+            full = await spending.perhaps_full(
+                services.store, permit.sender, permit.identity, permit.ceilings, new,
+                now=now, others=self._numbers,
+            )  # fmt: skip
         except StoreError:
             self._shared.queue_failed()
             return self._refuse(Refusal(replies.QUEUE_DOWN, "degraded"), rcpt.address)
-        if full and full.scope == "gateway" and full.until and not self._addressees:
+        if not full:
+            return self._take(addressee)
+        spending.tell(full, services.page)
+        if full.scope == "gateway" and full.until and not self._addressees:
             # it is not this sender who may retry; but whoever is accepted goes, or the same mail
             # would come again and again and never fit
             raise Hangup(f"421 4.3.2 Quota of the gateway: {full.what}", "quota")
-        if full:
-            no = Refusal(spending.reply(full, services.clock()), "quota")
-            return self._refuse(no, rcpt.address)
-        return self._take(addressee)
+        return self._refuse(Refusal(spending.reply(full, now), "quota"), rcpt.address)
 
     def _refuse(self, refusal: Refusal, recipient: str = "") -> str:
         reply, session = refusal.reply, self._session
