@@ -54,7 +54,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = Sqlite(path)
-        self.broken = self._db.broken  # set by a failed fsync: the process must end
+        self.broken = self._db.broken  # the process must end
         self.doors = DoorBook(self._db)
         self._bells: dict[Where, asyncio.Event] = {state: asyncio.Event() for state in State}
         self._bells[HELD] = asyncio.Event()
@@ -235,7 +235,8 @@ class Store:
 
     async def clamp(self, latest: float) -> None:
         """Make due at once what would come due later than anything may: the clock was moved."""
-        await self._db.write(units.rows(queries.CLAMP, latest=latest))
+        for clamp in (queries.CLAMP, queries.CLAMP_HELD):
+            await self._db.write(units.rows(clamp, latest=latest))
 
     async def counts(self) -> list[Row]:
         """Open faxes: state, held (0 or 1), faxes, oldest (when it entered the state)."""

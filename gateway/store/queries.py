@@ -57,14 +57,17 @@ MESSAGES = """SELECT fax.id AS fax, fax.state, fax.since, fax.cause
 NOTE = """INSERT INTO history (fax, version, at, state, note)
     VALUES (:fax, :version, :at, :state, :note)"""
 
-# A lease that a person's command or a webhook must not break into: only what nobody works on.
-# A clock that was put back must not make faxes wait for the hour that it was before (P12).
-# Not so one that its sender wants sent later, in seven days at most.
+# A clock that was put back must not make faxes wait for the hour that it was before (P12), nor
+# those who are to hear of held ones. Not so one that its sender wants sent later, in seven days at
+# most; nor what somebody works on.
 CLAMP = """UPDATE fax SET due_at = 0
     WHERE held = '' AND leased = 0 AND due_at > :latest
         AND NOT (state = 'prepared' AND wishes LIKE '%"at":%'
             AND due_at <= :latest + 7 * 86400)"""
+CLAMP_HELD = """UPDATE fax SET due_at = 0
+    WHERE held <> '' AND told = 0 AND leased = 0 AND due_at > :latest"""
 
+# A person's command or a webhook must not break into a lease: only what nobody works on.
 NUDGE = "UPDATE fax SET due_at = 0 WHERE id = :id AND leased = 0 AND held = '' RETURNING state"
 
 # At the start: nobody works on anything. A pass over all open faxes names no culprit.

@@ -55,8 +55,8 @@ class Sqlite:
     """A database file. Units of many callers share one commit; each has its own savepoint."""
 
     def __init__(self, path: Path) -> None:
-        self.broken = asyncio.Event()  # set by a failed fsync: the process must end
-        self._fails = False  # the same for who commits
+        self.broken = asyncio.Event()  # the process must end: a failed fsync, or no log
+        self._fails = False  # an fsync did, for who commits
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
 
@@ -119,19 +119,29 @@ class Sqlite:
         SQLite's own checkpoints keep their errors to themselves; and where a reader let one do a
         part only, its pages are not synced yet, and after a failed fsync not copied again.
         """
-        if self._log.stat().st_size <= LOG:  # see journal_size_limit
-            return
+        try:
+            if self._log.stat().st_size <= LOG:  # see journal_size_limit
+                return
+            is_gone = False
+        except FileNotFoundError:
+            is_gone = True
         try:
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.OperationalError as error:
             if _is_lost(error):
                 raise
             # on a full disk the log may still have room
+        if is_gone:  # what we commit would be in no file; the closing keeps what we have committed
+            self._end()
+            raise StoreError(f"somebody has removed {self._log}")
+
+    def _end(self) -> None:
+        self._committer.loop.call_soon_threadsafe(self.broken.set)
 
     def _trouble(self, error: BaseException, *, in_doubt: bool = False) -> StoreError:
         if _is_lost(error):
             self._fails = True
-            self._committer.loop.call_soon_threadsafe(self.broken.set)
+            self._end()
         return StoreError(str(error), in_doubt=in_doubt)
 
     def _alone(self, unit: Unit[Any]) -> Any:  # noqa: ANN401

@@ -91,6 +91,31 @@ async def test_the_log_is_short_again(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_the_log_is_removed_by_hand(tmp_path: Path) -> None:
+    """Nothing more is promised, for it would be in no file; what was promised is kept."""
+    path = tmp_path / "gateway.db"
+    store, kept = Store(path), outbound()
+    await store.open()
+    await store.add([kept], now=1.0)
+    path.with_name("gateway.db-wal").unlink()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"somebody has removed .*gateway\.db-wal"):
+            await store.add([outbound()], now=1.0)
+    await asyncio.wait_for(store.broken.wait(), 10)
+    # as after a kill; another process copies it: to close the file here would free its locks
+    copy = path.with_name("copy.db")
+    await asyncio.to_thread(subprocess.run, ["cp", str(path), str(copy)], check=True)
+    killed = open_read_only(copy)
+    assert killed.execute("SELECT id FROM fax").fetchall() == [{"id": kept.id}]
+    killed.close()
+    await store.close()
+    again = Store(path)
+    await again.open()
+    assert [fax.id for fax in await again.latest(9)] == [kept.id]
+    await again.add([outbound()], now=1.0)
+    await again.close()
+
+
 JUNK = """
 import sys
 with open(sys.argv[1], "r+b") as file:

@@ -151,6 +151,15 @@ async def test_a_clock_that_was_put_back(store: Store) -> None:
     assert due.id == waiting.id
 
 
+async def test_a_clock_that_was_put_back_silences_no_held_fax(store: Store) -> None:
+    """The relay was away when its people were to hear of it: the next try is not in a year."""
+    held = outbound(State.SUBMITTED, held="it may have been sent", due_at=NOW + 365 * 86400)
+    await store.add([held], now=NOW)
+    await store.clamp(NOW + 7200)
+    (due,) = await store.claim(HELD, now=NOW, lease=60)
+    assert due.id == held.id
+
+
 @pytest.mark.parametrize(
     ("state", "days", "clamped"),
     [(State.PREPARED, 3, False), (State.PREPARED, 8, True), (State.SUBMITTED, 3, True)],
