@@ -33,6 +33,7 @@ from gateway.worker import Room, staff
 log = structlog.get_logger()
 
 GRACE = 25.0  # s that rooms get to finish their fax
+LAST_WORDS = 1.0  # s in which those who wait hear that their mail was not taken
 _THIS_WAS_WRITTEN = 1_790_000_000.0  # 2026: a clock before it is wrong
 STATUS_EVERY = 10.0  # s between status lines for systemd, where no watchdog sets the pace
 
@@ -116,15 +117,20 @@ class Gateway:
                 if self.imap:
                     tasks.create_task(self.imap.run(self.stop), name="imap")
                 tasks.create_task(self.parts.refusals.run(self.stop), name="refusals")
-                pager = tasks.create_task(self.parts.pager.run(), name="pager")
                 tasks.create_task(self.parts.transcripts.run(self.stop), name="transcripts")
                 house = keep_house(self.store, self.spool, keep, self.stop)
                 tasks.create_task(house, name="janitor")
                 tasks.create_task(self._watch(), name="watchdog")
+                until_stop = [
+                    tasks.create_task(self.parts.pager.run(), name="pager"),
+                    tasks.create_task(_end_when(self.spool.broken), name="spool's disk"),
+                    tasks.create_task(_end_when(self.store.broken), name="store's disk"),
+                ]
                 await self.stop.wait()
                 systemd.notify("STOPPING=1", "STATUS=finishing the faxes at work")
                 self.store.ring()
-                pager.cancel()
+                for task in until_stop:
+                    task.cancel()
                 tasks.create_task(self.smtp.stop(GRACE - 5.0), name="smtp")  # doors close first
                 deadline.reschedule(asyncio.get_running_loop().time() + GRACE)
 
@@ -132,8 +138,6 @@ class Gateway:
         """Feed the watchdog after a real round: the loop runs, the store answers, the disk too."""
         interval = systemd.watchdog_interval()
         while not self.stop.is_set():
-            if self.spool.broken.is_set() or self.store.broken.is_set():
-                raise StartError("the disk failed an fsync: nothing on it can be vouched for")
             try:
                 counts = await self.store.counts()
                 held = sum(row["faxes"] for row in counts if row["held"])
@@ -196,6 +200,12 @@ class Gateway:
         mail = {kind: f"{host}:{port}" for kind, (host, port) in self.smtp.addresses.items()}
         log.info("gateway_started", **mail, web=web, pid=os.getpid())
         systemd.notify("READY=1", f"STATUS=mail on {', '.join(mail.values())}, webhooks on {web}")
+
+
+async def _end_when(broken: asyncio.Event) -> None:
+    await broken.wait()
+    await asyncio.sleep(LAST_WORDS)
+    raise StartError("the disk failed an fsync, or lost a file: nothing on it can be vouched for")
 
 
 async def run_gateway(config: Config, again: Callable[[], Config] | None = None) -> None:

@@ -130,7 +130,7 @@ def web_server(
             await store.counts()
         except StoreError as error:
             return str(error)
-        return "the disk failed" if spool.broken.is_set() else ""
+        return "the disk failed" if spool.broken.is_set() or store.broken.is_set() else ""
 
     async def disk() -> str:
         free = await asyncio.to_thread(spool.free)

@@ -19,7 +19,7 @@ def test_a_failed_fsync_ends_the_daemon(tmp_path: Path, filed: bool) -> None:
     """F-D4, of the log and of a mail's file: nobody is told yes, nothing is sent twice."""
     first, second = "+14155610000@fax.local", "+14155620000@fax.local"
     mail = letter(second, content=pdf(1)) + b"epilogue\r\n" * (filed * SMALL // 10)
-    with house(tmp_path, settings={"INBOUND": "off", "WATCHDOG_USEC": "1000000"}) as home:
+    with house(tmp_path, settings={"INBOUND": "off"}) as home:
         home.daemon.end()
         home.daemon.arguments = ["tests.faults", "run"]
         home.start()
