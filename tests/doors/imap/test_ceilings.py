@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,9 +16,9 @@ from gateway.model import State
 from gateway.spool import Spool
 from gateway.store import Change, Store
 from tests.conftest import Clock
-from tests.doors.imap.dovecot import certificate
+from tests.doors.imap.conftest import Contexts
 from tests.doors.imap.kit import ANN, House, mail, policy, running, until
-from tests.doors.imap.script import Server, scripted
+from tests.doors.imap.script import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -28,19 +27,6 @@ ONE = {"sender": [{"address": ANN, "faxes_per_hour": 1}, {"domain": "example.com
 Door = Callable[..., ImapDoor]
 THREE = ", ".join(f"{number}@fax.local" for number in (A, B, C))
 BOB = "bob@example.com"
-
-
-@pytest.fixture(scope="module")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    return certificate(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture
-async def server(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext], anyio_backend: str
-) -> AsyncIterator[Server]:
-    async with scripted(contexts[0]) as server:
-        yield server
 
 
 @pytest.fixture
@@ -54,9 +40,7 @@ def clerk(house: House) -> Clerk:
 
 
 @pytest.fixture
-def door(
-    house: House, server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> Callable[..., ImapDoor]:
+def door(house: House, server: Server, contexts: Contexts) -> Callable[..., ImapDoor]:
     """It looks for room a hundred times a second."""
     return partial(house.door, server.port, context=contexts[1], full=0.01)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,26 +23,13 @@ from gateway.doors.imap.protocol import protocol_class
 from gateway.doors.imap.wire import Found, found_in
 from gateway.spool import Spool
 from gateway.store import SMALL, Store
-from tests.doors.imap.dovecot import certificate
+from tests.doors.imap.conftest import Contexts
 from tests.doors.imap.kit import House, mail, running, until
-from tests.doors.imap.script import ALL, FAULTS, Server, scripted
+from tests.doors.imap.script import ALL, FAULTS, Server
 
 pytestmark = pytest.mark.anyio
 
 FAX = "+14155550100"
-
-
-@pytest.fixture(scope="module")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    return certificate(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture
-async def server(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext], anyio_backend: str
-) -> AsyncIterator[Server]:
-    async with scripted(contexts[0]) as server:
-        yield server
 
 
 @pytest.fixture
@@ -52,9 +38,7 @@ def house(spool: Spool, store: Store) -> House:
 
 
 @pytest.fixture
-def door(
-    house: House, server: Server, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> Callable[..., ImapDoor]:
+def door(house: House, server: Server, contexts: Contexts) -> Callable[..., ImapDoor]:
     def make(**facts: Any) -> ImapDoor:
         common = {"context": contexts[1]}
         return house.door(server.port, **(common | facts))
