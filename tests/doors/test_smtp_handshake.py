@@ -229,6 +229,18 @@ async def test_whose_place_is_taken(store: Store, spool: Spool, mode: str, is_on
         await until(lambda: len(shared.connections) == len(shared.guests) == 1)
 
 
+async def test_no_word_behind_the_go_ahead_for_tls(store: Store, spool: Spool) -> None:
+    """Its place is taken just then, before the handshake has begun."""
+    async with door(store, spool, mode="starttls") as connect:
+        client = await raw(connect)
+        await client.reply()
+        await client.say(HELLO)
+        (session,) = connect.listener._shared.connections
+        session.data_received(b"STARTTLS\r\n")
+        session.cut("421 4.3.2 Busy")
+        assert await client.reader.read() == b"220 2.0.0 Ready to start TLS\r\n"
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_mail_of_many_blocks(store: Store, spool: Spool, mode: str) -> None:
     """Blocks, dots at their edges and what follows the end, through TLS as without."""

@@ -96,6 +96,7 @@ class SmtpSession(Connection):
         self.wire.pause_reading()
         self.say(replies.TLS_NOW)
         self.flush()
+        self.deaf = True
         self.later(self._start_tls(), on_us=False)
 
     async def _start_tls(self) -> None:

@@ -36,7 +36,7 @@ class Speaker(SMTP):
         self.shared = shared
         self.kind = kind
         self.peer = ""
-        self.deaf = kind is Kind.TLS  # TLS is not on yet: it would read a word as broken TLS
+        self.deaf = kind is Kind.TLS  # until TLS is on it would read a word as broken TLS
         self.record = Record(shared, kind)
         self._pending = b""  # replies to pipelined commands leave together
         super().__init__(
@@ -64,7 +64,9 @@ class Speaker(SMTP):
         self.record.refused(self.peer, reply, because)
 
     def say(self, reply: str) -> None:
-        """It leaves with the next flush."""
+        """It leaves with the next flush; while TLS is awaited nobody is told a word."""
+        if self.deaf:
+            return
         self.record.transcript.said(reply)
         self._pending += f"{reply}\r\n".encode()
 
@@ -76,9 +78,8 @@ class Speaker(SMTP):
     def hang_up(self, reply: str) -> None:
         """Our last word; the connection ends when it has left."""
         self.record.parted()
-        if not self.deaf:
-            self.say(reply)
-            self.flush()
+        self.say(reply)
+        self.flush()
         self.wire.close()
 
     def drop(self, reply: str, because: str) -> None:

@@ -23,7 +23,8 @@ async def secured(connection: Connection) -> bool:
     """
     certificates = connection.shared.services.certificates
     assert certificates  # noqa: S101 - nobody was offered TLS without
-    connection.deaf = True
+    if connection.wire.is_closing():  # asyncio would wait for a handshake all the same
+        return _failed(connection)
     shaking = asyncio.ensure_future(
         connection.loop.start_tls(
             connection.wire, connection, _context(certificates, connection),
