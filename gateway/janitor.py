@@ -80,7 +80,7 @@ async def purge(store: Store, spool: Spool, retention: Retention, now: float) ->
         if fax and fax.state is State.CLOSED and now - fax.since > _keep(fax, retention):
             await spool.drop(fax.id)
             count += 1
-    mails = await store.drop_messages(sent=now - retention.sent, failed=now - retention.failed)
+    mails = await store.messages.purge(sent=now - retention.sent, failed=now - retention.failed)
     if count or mails:
         log.info("documents_purged", faxes=count, mails=mails)
     return count

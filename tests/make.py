@@ -52,6 +52,6 @@ async def mails(store: Store, spool: Spool) -> list[bytes]:
     """What each fax came from, the newest first, whoever keeps it."""
     kept = []
     for fax in await store.latest(99):
-        content = await store.message(fax.id)
+        content = await store.messages.get(fax.id)
         kept.append(content or spool.path(fax.id, Kind.MESSAGE).read_bytes())
     return kept

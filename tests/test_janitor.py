@@ -108,7 +108,7 @@ async def test_small_mails_go_as_files_do(
     for fax in (*old, new):
         await store._db.write(units.add([fax], since, b"mail"))
     await purge(store, spool, KEEP, NOW)
-    left = [fax.id for fax in (*old, new) if await store.message(fax.id)]
+    left = [fax.id for fax in (*old, new) if await store.messages.get(fax.id)]
     assert left == [new.id] if goes else left == [fax.id for fax in (*old, new)]
 
 

@@ -87,8 +87,9 @@ def rooms(parts: Parts) -> list[Room]:
     sender, admin, life = config.mail_from, config.MAIL_ADMIN, config.FAX_QUEUE_LIFE
     look = config.FAX_TRACK_INTERVAL
     prepare = Prepare(
-        parts.store.message, spool, workshop, config.FAX_MAX_PAGES, config.paper, config.FAX_BODY
-    )
+        parts.store.messages.get, spool, workshop, config.FAX_MAX_PAGES, config.paper,
+        config.FAX_BODY,
+    )  # fmt: skip
     submit = Submit(
         provider, parts.store, spool, first_look=look / 3, absent_after=config.FAX_ABSENT_AFTER,
         ceilings=lambda fax: parts.policy.ceilings(fax.identity, fax.sender),

@@ -18,6 +18,7 @@ from gateway.committer import Next
 from gateway.model import Attempt, Ceiling, Fax, State
 from gateway.store import queries, quota, told, units
 from gateway.store.doors import DoorBook
+from gateway.store.messages import SMALL, Messages
 from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Sqlite, StoreError
 from gateway.store.units import DEATHS, RESEND_WINDOW, Added, Change, fax_of
@@ -33,9 +34,6 @@ HELD: Literal["held"] = "held"
 Where = State | Literal["held"]
 """Where work waits: the faxes of a state, or the held ones of all states."""
 
-_SLICE = 500  # rows of one look
-_ERASED = 50  # mails of one transaction: they may be overwritten, page by page
-SMALL = 64 * 1024  # bytes of a mail that we keep ourselves; a file would cost more
 FORGOTTEN = 2 * 86400.0  # s after its end until a lease is nobody's; only a restart is sooner
 PATIENCE = 1.0  # s between tries to keep what cannot be asked for again
 
@@ -56,6 +54,7 @@ class Store:
         self._db = Sqlite(path)
         self.broken = self._db.broken  # the process must end
         self.doors = DoorBook(self._db)
+        self.messages = Messages(self._db)
         self._bells: dict[Where, asyncio.Event] = {state: asyncio.Event() for state in State}
         self._bells[HELD] = asyncio.Event()
 
@@ -241,27 +240,6 @@ class Store:
     async def counts(self) -> list[Row]:
         """Open faxes: state, held (0 or 1), faxes, oldest (when it entered the state)."""
         return await self._db.read(units.rows(queries.COUNTS))
-
-    async def message(self, fax: str) -> bytes:
-        """The mail that a fax comes from; b"" = it is a file, or gone."""
-        rows = await self._db.read(units.rows(queries.MESSAGE, fax=fax))
-        content: bytes = rows[0]["content"] if rows else b""
-        return content
-
-    async def drop_messages(self, *, sent: float, failed: float) -> int:
-        """Those of faxes that were closed before; returns how many.
-
-        A slice at a time: mails that come in wait behind each.
-        """
-        dropped, after = 0, ""
-        while rows := await self._db.read(units.rows(queries.MESSAGES, after=after, most=_SLICE)):
-            after = rows[-1]["fax"]
-            closed = (row for row in rows if row["state"] == State.CLOSED)
-            old = [r["fax"] for r in closed if r["since"] < (failed if r["cause"] else sent)]
-            for begin in range(0, len(old), _ERASED):
-                some = old[begin : begin + _ERASED]
-                dropped += await self._db.write(units.drop_messages(some))
-        return dropped
 
     async def known(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that are faxes."""

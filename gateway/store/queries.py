@@ -46,14 +46,6 @@ SAVE = f"""UPDATE fax SET {_SET}, leased = 0, deaths = 0,
         since = CASE WHEN state = :state THEN since ELSE :now END
     WHERE id = :id AND version = :version RETURNING id"""  # noqa: S608 - names of our own columns
 
-KEEP_MESSAGE = "INSERT INTO message (fax, content) VALUES (:fax, :content)"
-MESSAGE = "SELECT content FROM message WHERE fax = :fax"
-DROP_MESSAGE = "DELETE FROM message WHERE fax = :fax"
-# Of a key the first ones after another: a pass over all of them holds nobody up for long.
-MESSAGES = """SELECT fax.id AS fax, fax.state, fax.since, fax.cause
-    FROM message JOIN fax ON fax.id = message.fax
-    WHERE message.fax > :after ORDER BY message.fax LIMIT :most"""
-
 NOTE = """INSERT INTO history (fax, version, at, state, note)
     VALUES (:fax, :version, :at, :state, :note)"""
 

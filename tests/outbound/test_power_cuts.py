@@ -153,7 +153,7 @@ class Life:
     def rooms(self) -> list[Room]:
         post = CutPost(self.street.smarthost, self.spool.part, self.fuse)
         submit = Submit(self.provider, self.store, self.spool, clock=self.clock)
-        prepare = Prepare(self.store.message, self.spool, self.street.workshop, 9, "letter")
+        prepare = Prepare(self.store.messages.get, self.spool, self.street.workshop, 9, "letter")
         notify = one(Notify(post, self.spool, "fax@fax.local", ADMIN, self.clock))
 
         async def witness(provider_id: str) -> None:

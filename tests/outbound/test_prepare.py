@@ -48,7 +48,7 @@ class Desk:
         return fax
 
     async def work(self, fax: Fax) -> Fax:
-        prepare = Prepare(self.store.message, self.spool, self.workshop, 20, "letter")
+        prepare = Prepare(self.store.messages.get, self.spool, self.workshop, 20, "letter")
         room = Room("prepare", State.ACCEPTED, one(prepare), give_up="fail")
         assert await step(room, self.store, self.clock)
         self.clock.advance(max(1.0, (await self.after(fax)).due_at - self.clock()))
@@ -91,7 +91,7 @@ async def test_a_small_mail_is_no_file(desk: Desk) -> None:
     assert (after.state, after.pages) == (State.PREPARED, 2)
     assert desk.kept(fax) == ["document.pdf", "first.png"]
     assert desk.incoming() == []
-    assert await desk.store.message(fax.id)
+    assert await desk.store.messages.get(fax.id)
 
 
 async def test_a_mail_that_is_gone_is_held(desk: Desk) -> None:

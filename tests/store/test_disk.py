@@ -163,6 +163,6 @@ async def test_a_failed_fsync(tmp_path: Path, which: str, in_doubt: bool) -> Non
     assert path.with_name("gateway.db-wal").stat().st_size > 0
     store = Store(path)
     await store.open()
-    assert [await store.message(fax) for fax in kept] == [b"a mail"] * (1 if which else 2)
+    assert [await store.messages.get(fax) for fax in kept] == [b"a mail"] * (1 if which else 2)
     assert await store.get(refused[1][0]) is None
     await store.close()
