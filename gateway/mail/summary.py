@@ -23,6 +23,7 @@ _COLORS = {  # what became of it, in the order of the lines
     "delivered": notice.GREEN,
 }
 _ORDER = tuple(_COLORS)
+_NOWHERE = "not to a number"  # short as those are: it makes a column, which is never wrapped
 _FAILED = "What FAILED is not tried any more. Beside each number stands what you can do."
 _TOGETHER = (
     "You were told of many faxes in this hour, so these results come in one mail. "
@@ -106,10 +107,11 @@ def _line(fax: Fax, *, named: bool) -> tuple[str, str]:
         said = [f"delivered, {notice.in_pages(fax.result_pages or fax.pages)}."]
     ref, subject = clean(wishes_of(fax.wishes).ref), clean(fax.subject) if named else ""
     known = (
+        f"to {clean(fax.recipient)}" if fax.recipient and not fax.number else "",
         f'your subject "{subject}"' if subject else "",
         f"your reference {ref}" if ref else "",
         f"ended {notice.when(fax.since)}",
         f"fax id {fax.id}",
     )
     said.append(f"({', '.join(filter(None, known))})")
-    return notice.nicely(fax.number) or clean(fax.recipient), " ".join(said)
+    return notice.nicely(fax.number) or _NOWHERE, " ".join(said)

@@ -103,13 +103,27 @@ def test_of_several_mails_each_line_names_its_own() -> None:
                   wishes=Wishes(ref="4711").text())  # fmt: skip
     mail = summary.results([ended(1), other, refused], FROM, NOW)
     assert mail.subject == "3 faxes: 1 FAILED, 2 delivered"
-    assert 'FAILED. No fax number in its subject. (your subject "Lost", ended' in mail.text
+    assert (
+        "\nnot to a number:  FAILED. No fax number in its subject. "
+        '(to someone@fax.example, your subject "Lost", ended' in mail.text
+    )
     assert '3 pages. (your subject "Offer", your reference 4711, ended' in mail.text
     assert "Not on the fax:\n- logo.png: small" in mail.text
-    assert "\nsomeone@fax.example: FAILED" in mail.text
     assert "\n+1 415 555 0002:  delivered" in mail.text
     assert mail.report is None, "a report is about one mail (RFC 3464 §2.1)"
     assert "In-Reply-To" not in mail.headers
+
+
+@pytest.mark.parametrize("recipient", ["", "someone@fax.example", "x" * 300])
+def test_no_name_is_too_long_for_its_column(recipient: str) -> None:
+    """It is never wrapped: a long one pushed what is said out of the window."""
+    refused = failed(9, Cause.NUMBER, number="", recipient=recipient)
+    for mail in (
+        summary.results([ended(1), refused], FROM, NOW),
+        summary.alarm([ended(1), refused], FROM, ADMIN, NOW, "no"),
+    ):
+        names = re.findall(r"nowrap\">([^<]*)</td>", mail.html)
+        assert names == ["not to a number", "+1 415 555 0001"]
 
 
 def test_one_report_with_a_group_for_each_number() -> None:
