@@ -21,6 +21,7 @@ from gateway.doors.smtp.shared import Services, Shared
 __all__ = ["Kind", "Listener", "Services", "SmtpDoor", "SmtpSettings"]
 
 _BACKLOG = 4096  # a shorter one makes clients of a flood try again after a second
+_LOOK_AGAIN = 0.1  # s, at the stop: is there one more mail that the smarthost is asked to take?
 _AT_ONCE = 4  # connections taken in one turn of the loop
 
 
@@ -69,7 +70,7 @@ class SmtpDoor:
     async def stop(self, grace: float = 25.0) -> None:
         """Nobody new; idle clients are told, mails under way may end; then connections are cut.
 
-        A commit that was begun is always finished.
+        A commit that was begun is always finished; a mail that the smarthost does not take is not.
         """
         shared = self._shared
         shared.stopping = True
@@ -83,8 +84,10 @@ class SmtpDoor:
         self._sweeper.cancel()
         for session in list(shared.connections):
             session.cut()
-        if shared.commits:
-            await asyncio.wait(shared.commits)
+        while shared.commits:
+            for errand in list(shared.errands):
+                errand.cancel()
+            await asyncio.wait(shared.commits, timeout=_LOOK_AGAIN)
         await shared.writers.close()
 
     async def _sweep(self) -> None:

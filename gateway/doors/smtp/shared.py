@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import structlog
 
@@ -70,6 +70,7 @@ class Shared:
         self.nobody = asyncio.Event()  # is here any more
         self.stopping = False
         self.commits: set[asyncio.Task[None]] = set()
+        self.errands: WeakSet[asyncio.Future[None]] = WeakSet()  # nobody was told yes: may end
         self._resting: deque[Connection] = deque()
         self._waking = False
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

@@ -130,7 +130,9 @@ async def _forward(body: Body, draft: Draft, shared: Shared) -> str:
     await asyncio.to_thread(_complete, part, draft)
     try:
         await asyncio.to_thread(part.to_file)
-        await forward(part.path, draft.peer)
+        errand = asyncio.ensure_future(forward(part.path, draft.peer))
+        shared.errands.add(errand)
+        await errand
     finally:
         shared.writers.do(part.discard, lambda: None)
     log.info("postmaster_told", size=part.size, **_who(draft))

@@ -1,0 +1,58 @@
+"""Mail to the postmaster on its way to a real smarthost: nothing of it may hold up the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.mail.forward import Forward
+from gateway.mail.post import Post
+from gateway.mail.smarthost import Relay, Smarthost
+from gateway.rules import Rules
+from gateway.spool import Spool
+from gateway.store import Store
+from tests.doors.client import END, TEXT, Connect, door
+
+pytestmark = pytest.mark.anyio
+
+RULES = Rules.model_validate({"sender": [{"domain": ["example.com"]}]})
+POSTMASTER = "RCPT TO:<postmaster@fax.local>"
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A smarthost that never says a word: its port, and whether somebody is there."""
+    asked, end = asyncio.Event(), asyncio.Event()
+
+    async def nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await end.wait()
+        writer.close()
+
+    async with await asyncio.start_server(nothing, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], asked
+        end.set()
+
+
+@asynccontextmanager
+async def forwarding(store: Store, spool: Spool, port: int) -> AsyncIterator[Connect]:
+    smarthost = Smarthost(Relay("127.0.0.1", port, timeout=600.0))
+    forward = Forward(Post(smarthost, spool.part), "admin@example.com", "fax.example")
+    async with door(store, spool, rules=RULES, more={"forward": forward}, trusted=()) as connect:
+        yield connect
+
+
+async def test_a_smarthost_that_hangs_does_not_hold_up_the_stop(store: Store, spool: Spool) -> None:
+    """The client is not told yes and asks again; no file stays."""
+    async with silent() as (port, asked), forwarding(store, spool, port) as connect:
+        client = await connect.ready("MAIL FROM:<>", POSTMASTER, "DATA")
+        client.send(TEXT + END)
+        await asked.wait()
+        async with asyncio.timeout(10):
+            await connect.listener.stop(0.0)
+        assert await client.reply() == "421 4.3.2 Service shutting down"
+        assert await client.is_over()
+        assert list(spool.incoming.iterdir()) == []
