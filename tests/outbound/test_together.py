@@ -18,6 +18,7 @@ import pytest
 from aiosmtpd.smtp import Envelope
 
 from gateway.demo.mailbox import Got, Mailbox, Trouble
+from gateway.janitor import FURTHEST
 from gateway.mail.compose import Mail
 from gateway.mail.post import Post
 from gateway.mail.report import Event
@@ -377,3 +378,26 @@ async def test_the_limit_is_a_setting(house: House, most: int, alone: int) -> No
     assert len(house.mailbox.mails) == alone
     await house.work(HOUR + LATER)
     assert all(len(house.told(fax)) == 1 for fax in faxes)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_clock_that_jumps(house: House, seed: int) -> None:
+    """P12: to and fro, while results wait; the process may die. Each is told, and only once."""
+    dice, faxes, jumped = random.Random(seed), list[Fax](), 0.0
+    for _ in range(8):
+        more = [dice.choice([delivered, failed])() for _ in range(dice.randint(1, 30))]
+        faxes += more
+        await house.end(*more)
+        await house.work(60.0 * dice.randint(0, 20))
+        jump = dice.choice([0.0, HOUR, 86400.0, 10 * 365 * 86400.0, -jumped])
+        jumped += jump
+        house.clock.advance(jump)
+        if dice.random() < 0.4:
+            await house.close()
+            await house.open()
+    house.clock.advance(-jumped)
+    for _ in range(3):
+        await house.store.clamp(house.clock() + FURTHEST)  # as the janitor does every hour
+        await house.work(HOUR)
+    assert await closed(house, faxes)
+    assert [len(house.told(fax)) for fax in faxes] == [1] * len(faxes)
