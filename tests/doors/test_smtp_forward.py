@@ -1,20 +1,24 @@
-"""Mail to the postmaster on its way to a real smarthost: nothing of it may hold up the gateway."""
+"""Mail to the postmaster on its way: how much of it, and what if the smarthost hangs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.doors.smtp.postmaster import MOST_BYTES
+from gateway.doors.smtp.settings import LOOPBACK
 from gateway.mail.forward import Forward
 from gateway.mail.post import Post
 from gateway.mail.smarthost import Relay, Smarthost
 from gateway.rules import Rules
 from gateway.spool import Spool
 from gateway.store import Store
-from tests.doors.client import END, TEXT, Connect, door
+from tests.doors.client import END, OK, TEXT, Connect, door
 
 pytestmark = pytest.mark.anyio
 
@@ -56,3 +60,34 @@ async def test_a_smarthost_that_hangs_does_not_hold_up_the_stop(store: Store, sp
         assert await client.reply() == "421 4.3.2 Service shutting down"
         assert await client.is_over()
         assert list(spool.incoming.iterdir()) == []
+
+
+DONE = "250 2.0.0 Ok"
+TOO_BIG = "552 5.3.4 Message too big"
+LINE = b"a line of a letter to whoever runs this\r\n"
+LONG = LINE * (MOST_BYTES // len(LINE))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "sender", "much"),
+    [((), "", TOO_BIG), (LOOPBACK, "", DONE), (LOOPBACK, "who@else.example", DONE)],
+)
+async def test_a_stranger_writes_letters(
+    store: Store, spool: Spool, trusted: Any, sender: str, much: str
+) -> None:
+    """Nobody fills the administrator's mailbox; whoever is known has the whole of SIZE."""
+    sizes: list[int] = []
+
+    async def admin(message: Path, _peer: str) -> None:
+        sizes.append((await asyncio.to_thread(message.stat)).st_size)
+
+    more: dict[str, Any] = {"forward": admin}
+    facts: dict[str, Any] = {"rules": RULES, "max_message": 3 * MOST_BYTES, "trusted": trusted}
+    async with door(store, spool, more=more, **facts) as connect:
+        client = await connect.ready(f"MAIL FROM:<{sender}> SIZE={MOST_BYTES + 1}")
+        assert await client.say(POSTMASTER) == (TOO_BIG if much == TOO_BIG else OK)
+        assert await client.say("RSET") == DONE
+        assert await client.mail(LONG, "postmaster@fax.local", sender=sender) == DONE
+        said = await client.mail(LONG + LINE, "postmaster@fax.local", sender=sender)
+        assert said == much
+    assert sizes == [len(LONG) + 2, len(LONG + LINE) + 2][: 1 + (much != TOO_BIG)]

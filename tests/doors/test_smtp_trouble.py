@@ -189,8 +189,10 @@ async def test_the_disk_fills_while_a_mail_comes_in(
         client = await connect.ready(FROM, TO, "DATA")
         monkeypatch.setattr(Spool, "free", lambda _self: 1000)
         await asyncio.to_thread(connect.listener._shared.look)
-        assert await client.say(TEXT + END) == DISK_FULL
-        assert await client.say(FROM) == DISK_FULL
+        with capture_logs() as logs:
+            assert await client.say(TEXT + END) == DISK_FULL
+            assert await client.say(FROM) == DISK_FULL
+        assert [one["because"] for one in logs] == ["degraded", "degraded"]
         monkeypatch.undo()
         await asyncio.to_thread(connect.listener._shared.look)
         assert (await client.mail(TEXT)).startswith("250 2.0.0 accepted as ")

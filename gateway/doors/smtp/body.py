@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.doors.smtp.guests import Guest
+from gateway.doors.smtp.part import Part
 from gateway.doors.smtp.reader import LF, Block, Reader
 from gateway.doors.smtp.shared import Shared
 
@@ -26,10 +27,9 @@ class Body(asyncio.BufferedProtocol):
         transport: asyncio.Transport,
         shared: Shared,
         guest: Guest,
-        *,
-        tolerant: bool = False,
+        part: Part,
     ) -> None:
-        self.part = shared.new_part(tolerant=tolerant)
+        self.part = part
         self.taken: asyncio.Future[None] = shared.loop.create_future()
         self.ended = False
         self.since = self.heard = shared.loop.time()
@@ -37,7 +37,7 @@ class Body(asyncio.BufferedProtocol):
         self._transport = transport
         self._shared = shared
         self._guest = guest
-        self._reader = Reader(shared.buffers.borrow, self._hand_on, tolerant=tolerant)
+        self._reader = Reader(shared.buffers.borrow, self._hand_on, tolerant=part.tolerant)
         self._begun = self._writing = self._left = False
         self._waiting: Block | None = None
 
@@ -65,7 +65,7 @@ class Body(asyncio.BufferedProtocol):
             self._transport.set_protocol(self._owner)
             if rest:
                 self._owner.data_received(rest)
-        elif self._reader.received > 2 * self._shared.settings.max_message:
+        elif self._reader.received > 2 * self.part.most:
             self._transport.abort()
 
     def eof_received(self) -> bool | None:

@@ -59,6 +59,7 @@ class Draft:
     addressees: tuple[Addressee, ...]
     postmaster: bool
     most: int  # numbers of one mail
+    most_bytes: int
     envid: str
     ret: str
 

@@ -44,8 +44,8 @@ class Part:
         self.scan = Scan()
         self.held: Block | None = None
         self.small = b""  # the whole of a mail that needs no file
-        self._most = most
-        self._tolerant = tolerant
+        self.most = most
+        self.tolerant = tolerant
         self.longest = 0  # line of a copier's mail, as `device doctor` tells it
         self._hash = hashlib.sha256()
         self._descriptor = -1
@@ -112,7 +112,7 @@ class Part:
         buffer, start, stop = block.buffer, block.start, block.stop
         self.nul = self.nul or buffer.find(b"\0", start, stop) >= 0
         self._dashed = buffer.find(b"-", start, stop) >= 0
-        if self._tolerant:
+        if self.tolerant:
             lines = [*map(len, bytes(memoryview(buffer)[start:stop]).split(b"\n"))]
             lines[0] += self._line
             self.longest, self._line = max(self.longest, *lines), lines[-1]
@@ -124,7 +124,7 @@ class Part:
         if self._dashed:
             self._dashes.append((self.size, self.size + len(content)))
         self.size += len(content)
-        self.too_big = self.size > self._most
+        self.too_big = self.size > self.most
         if self.too_big:
             return
         self._hash.update(content)

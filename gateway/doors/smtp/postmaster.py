@@ -8,6 +8,7 @@ from gateway.doors.smtp.guests import home_of
 
 HOUR = 3600.0
 MOST_OF_ONE = 20  # mails of one network in an hour
+MOST_BYTES = 1_000_000  # of a stranger's: a letter, not a scan
 MOST_OF_STRANGERS = 100  # of all together who are no senders of ours: they come from everywhere
 
 

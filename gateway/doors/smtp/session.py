@@ -13,6 +13,7 @@ from gateway.doors.smtp.connection import Connection
 from gateway.doors.smtp.draft import Draft
 from gateway.doors.smtp.grammar import Hangup, Refused
 from gateway.doors.smtp.login import Login
+from gateway.doors.smtp.part import Part
 from gateway.doors.smtp.record import MAIL
 from gateway.doors.smtp.settings import COMMAND_LIMIT, MOST_IDLE_COMMANDS, PATH_COMMAND_LIMIT
 from gateway.doors.smtp.taking import take
@@ -157,7 +158,8 @@ class SmtpSession(Connection):
         if len(self._lines):  # sent before our 354: smuggling, or a client that reads nothing
             raise Hangup(replies.EARLY_TALK, "pipelining")
         assert self.guest  # noqa: S101 - nobody else is listened to
-        self._body = body = Body(self, self.wire, self.shared, self.guest, tolerant=self.tolerant)
+        part = Part(self.shared.spool.part(), draft.most_bytes, tolerant=self.tolerant)
+        self._body = body = Body(self, self.wire, self.shared, self.guest, part)
         self.wire.set_protocol(body)
         self.say(replies.GO_AHEAD)
         self.shared.commit(self.later(self._take(body, draft), on_us=False))

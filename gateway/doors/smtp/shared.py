@@ -16,7 +16,7 @@ import structlog
 from gateway.doors.refusals import Refusals, masked_address
 from gateway.doors.smtp import replies
 from gateway.doors.smtp.guests import GuestLimits, Guests
-from gateway.doors.smtp.part import Part, Writers
+from gateway.doors.smtp.part import Writers
 from gateway.doors.smtp.postmaster import Postbox
 from gateway.doors.smtp.reader import Buffers
 from gateway.doors.smtp.settings import SPARE_ROOM, STRESSED_IDLE, SmtpSettings
@@ -142,9 +142,6 @@ class Shared:
             self._free = self.spool.free()
         except OSError:
             self._free = 0
-
-    def new_part(self, *, tolerant: bool) -> Part:
-        return Part(self.spool.part(), self.settings.max_message, tolerant=tolerant)
 
     def commit(self, taking: asyncio.Task[None]) -> None:
         """It runs to its end, whether its client stays or not: the stop waits for it."""

@@ -34,7 +34,8 @@ async def take(body: Body, draft: Draft, shared: Shared) -> str:
             log.info("mail_refused", because="no end of data", size=part.size, **_who(draft))
         raise
     reply, because = verdict(part, draft)
-    reply = reply or shared.trouble()
+    if not reply:
+        reply, because = shared.trouble(), "degraded"
     try:
         if not reply:
             done = await (_forward if draft.postmaster else _accept)(body, draft, shared)

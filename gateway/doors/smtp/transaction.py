@@ -11,6 +11,7 @@ from gateway.doors import spending
 from gateway.doors.smtp import grammar, replies
 from gateway.doors.smtp.draft import Addressee, Draft
 from gateway.doors.smtp.grammar import Hangup, Mail, Rcpt, Refused
+from gateway.doors.smtp.postmaster import MOST_BYTES
 from gateway.doors.smtp.settings import MOST_REFUSED
 from gateway.doors.smtp.shared import Shared
 from gateway.numbers import E164, Refusal
@@ -82,7 +83,7 @@ class Transaction:
         aliases = verdict.aliases if isinstance(verdict, Permit) else {}
         found = address.destination(rcpt.address, self._shared.settings.domains, aliases)
         if isinstance(found, Destination) and found.kind is Kind.POSTMASTER:
-            return self._to_postmaster(rcpt)
+            return self._to_postmaster(rcpt, self._mail.size)
         if isinstance(verdict, Denied):
             relay = Refusal.RELAY_TRY
             return self._refuse(relay if found is relay else _refusal(verdict), rcpt.address)
@@ -99,12 +100,12 @@ class Transaction:
             asked = self._refused or self._turned_away
             raise Refused(replies.NO_RECIPIENTS if asked else replies.RCPT_FIRST)
         permit = None if isinstance(verdict, Denied) else verdict
-        limit = self._shared.settings.max_recipients
         return Draft(
             sender=permit.sender if permit else mail.sender, envelope_sender=mail.sender,
             peer=self._session.peer, login=self._login, door=self._session.kind,
             permit=permit, addressees=tuple(self._addressees), postmaster=self._postmaster,
-            most=limit, envid=mail.envid, ret=mail.ret,
+            most=self._shared.settings.max_recipients, most_bytes=self._most_bytes,
+            envid=mail.envid, ret=mail.ret,
         )  # fmt: skip
 
     def _refusal(self, mail: Mail) -> Refusal | None:
@@ -122,9 +123,16 @@ class Transaction:
         trouble = self._shared.trouble()
         return Refusal(trouble, "degraded") if trouble else None
 
-    def _to_postmaster(self, rcpt: Rcpt) -> str:
+    @property
+    def _most_bytes(self) -> int:
+        most = self._shared.settings.max_message
+        return min(most, MOST_BYTES) if self._is_strange else most
+
+    def _to_postmaster(self, rcpt: Rcpt, size: int) -> str:
         if not self._shared.services.forward:
             return self._refuse(Refusal(replies.NO_POSTMASTER, "no_postmaster"), rcpt.address)
+        if size > self._most_bytes:
+            return self._refuse(Refusal(replies.TOO_BIG, "too_big"), rcpt.address)
         if self._addressees:
             return self._refuse(Refusal(replies.SEND_APART, "quota"), rcpt.address)
         if not (self._postmaster or self._has_room()):
