@@ -135,7 +135,7 @@ class Gateway:
                 deadline.reschedule(asyncio.get_running_loop().time() + GRACE)
 
     async def _watch(self) -> None:
-        """Feed the watchdog after a real round: the loop runs, the store answers, the disk too."""
+        """Feed the watchdog after a real round: the loop runs, the store answers."""
         interval = systemd.watchdog_interval()
         while not self.stop.is_set():
             try:

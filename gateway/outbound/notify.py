@@ -59,7 +59,7 @@ class Notify:
                 return [_waits(fax, now, told) for fax in faxes]
         who = report.hearers(first)
         mine = [fax for fax in faxes if report.hearers(fax) == who]
-        others = [replace(fax, due_at=now) for fax in faxes if report.hearers(fax) != who]
+        others = [fax.later(now) for fax in faxes if report.hearers(fax) != who]
         return [*(await self._tell(mine)), *others]
 
     async def __call__(self, fax: Fax) -> Fax:

@@ -338,6 +338,18 @@ async def test_each_hears_only_what_is_meant_for_them(house: House) -> None:
     assert await closed(house, [*mine, *others])
 
 
+async def test_whose_turn_did_not_come_has_tried_nothing(house: House) -> None:
+    """Else, after the mails to a few others, the first error of ours would hold it."""
+    await house.end(*waiting(house), *waiting(house, wishes=Wishes(tell=BOB).text()))
+    room = house.rooms[0]
+    assert await step(room, house.store, house.clock)
+    (got,) = house.mailbox.mails
+    left = [fax for fax in await house.store.latest(99) if fax.state is not State.CLOSED]
+    assert len(left) == 4
+    assert {fax.attempts for fax in left} == {0}
+    assert not any(fax.id in got.text() for fax in left)
+
+
 async def test_one_that_waited_alone_is_told_as_ever(house: House) -> None:
     fax = failed(told=int(house.clock.now))
     await house.end(fax)
