@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -388,6 +389,38 @@ async def test_killed_at_every_step_of_the_migrations(tmp_path: Path) -> None:
         path.unlink()
     assert cuts
     assert steps > {"0"}
+
+
+@pytest.mark.parametrize("version", [1, 2, 5, 6])
+async def test_what_an_older_gateway_has_left(tmp_path: Path, version: int) -> None:
+    """Faxes of every state, at rest, at work and held: each is where it was."""
+    connection = _connect(tmp_path / "gateway.db")
+    files = resources.files("gateway.store").joinpath("migrations").iterdir()
+    for file in sorted(files, key=lambda file: file.name)[:version]:
+        connection.executescript(file.read_text("utf-8"))
+    connection.execute(f"PRAGMA user_version = {version}")
+    known = {row["name"] for row in connection.execute("PRAGMA table_info(fax)")}
+    left = [
+        outbound(state, held=held, told=told)
+        for state in State
+        for held, told in (("", 0), ("a bug", 0), ("a bug", 1))
+        if state is not State.CLOSED or not held
+    ]
+    for leased, fax in enumerate(left):
+        row = {"leased": leased % 2} | {k: v for k, v in asdict(fax).items() if k in known}
+        names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO fax ({names}) VALUES ({values})", row)  # noqa: S608 - ours
+    connection.close()
+    store = Store(tmp_path / "gateway.db")
+    await store.open()
+    assert {await store.get(fax.id) for fax in left} == set(left)
+    for state in State:
+        (fax,) = await store.claim(state, now=NOW, lease=9.0, most=9)
+        assert (fax.state, fax.held) == (state, "")
+    unheard = await store.claim(HELD, now=NOW, lease=9.0, most=99)
+    assert [fax.told for fax in unheard] == [0] * (len(State) - 1)
+    assert await store.told(left[0].sender, NOW) == 0
+    await store.close()
 
 
 class Interleaved(RuleBasedStateMachine):
