@@ -198,6 +198,17 @@ async def test_the_disk_fills_while_a_mail_comes_in(
         assert (await client.mail(TEXT)).startswith("250 2.0.0 accepted as ")
 
 
+async def test_a_mail_behind_very_many_commands(store: Store, spool: Spool) -> None:
+    """Reading pauses when too many wait; it must go on for what 354 asks for."""
+    command = f"{TO} ORCPT=rfc822;{480 * 'x'}\r\n"
+    async with door(store, spool) as connect:
+        client = await connect.ready(FROM)
+        client.send((600 * command + "DATA\r\n").encode())
+        assert {await client.reply() for _ in range(600)} == {OK}
+        assert (await client.reply()).startswith("354")
+        assert (await client.say(TEXT + END)).startswith("250 2.0.0 accepted as ")
+
+
 async def test_the_queue_is_down(store: Store, spool: Spool) -> None:
     """A32: at the end of data, then at MAIL for a while, then all is well."""
     failing = Failing(store, StoreError("disk I/O error"))

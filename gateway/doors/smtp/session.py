@@ -161,6 +161,7 @@ class SmtpSession(Connection):
         part = Part(self.shared.spool.part(), draft.most_bytes, tolerant=self.tolerant)
         self._body = body = Body(self, self.wire, self.shared, self.guest, part)
         self.wire.set_protocol(body)
+        self.wire.resume_reading()  # many commands before this one may have paused it
         self.say(replies.GO_AHEAD)
         self.shared.commit(self.later(self._take(body, draft), on_us=False))
 
