@@ -34,6 +34,7 @@ from gateway.provider.simulator import Settings, Simulator
 from gateway.provider.simulator.faults import Rule
 from gateway.spool import Kind, Spool, Unfinished
 from gateway.store import HELD, Store
+from gateway.store.messages import Messages
 from gateway.store.sqlite import Sqlite, T, Unit
 from gateway.worker import Room, one, step
 from tests.conftest import Clock
@@ -137,6 +138,7 @@ class Life:
         self.street, self.clock, self.fuse = street, street.clock, fuse
         self.spool, self.store = CutSpool(root), Store(root / "gateway.db")
         self.store._db = self.db = CutSqlite(root / "gateway.db")
+        self.store.messages = Messages(self.db)
         self.provider = street.provider
 
     async def __aenter__(self) -> Self:
