@@ -61,12 +61,16 @@ class Sqlite:
         self._log = path.with_name(f"{path.name}-wal")
 
     async def open(self) -> None:
-        self._writer = await asyncio.to_thread(_connect, self._path)
-        await asyncio.to_thread(migrate, self._writer)
+        await asyncio.to_thread(self._open_writer)
         self._reader = await asyncio.to_thread(_connect, self._path)
         self._reader.execute("PRAGMA query_only = ON")
         self._readers = ThreadPoolExecutor(1, "store-read")
         self._committer: Committer[Unit[Any], Any] = Committer("store", self._commit)
+
+    def _open_writer(self) -> None:
+        self._writer = _connect(self._path)
+        migrate(self._writer)
+        self._inode = self._log.stat().st_ino
 
     async def close(self) -> None:
         if self._fails:  # to close is to checkpoint: the committer's thread holds it to the end
@@ -119,21 +123,26 @@ class Sqlite:
         SQLite's own checkpoints keep their errors to themselves; and where a reader let one do a
         part only, its pages are not synced yet, and after a failed fsync not copied again.
         """
-        try:
-            if self._log.stat().st_size <= LOG:  # see journal_size_limit
-                return
-            is_gone = False
-        except FileNotFoundError:
-            is_gone = True
+        size = self._log_size()
+        if 0 <= size <= LOG:  # see journal_size_limit
+            return
         try:
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.OperationalError as error:
             if _is_lost(error):
                 raise
             # on a full disk the log may still have room
-        if is_gone:  # what we commit would be in no file; the closing keeps what we have committed
+        if size < 0:  # what we commit would be in no file; the closing keeps what we have committed
             self._end()
             raise StoreError(f"somebody has removed {self._log}")
+
+    def _log_size(self) -> int:
+        """-1 = it is no file any more: somebody has removed it, or put another in its place."""
+        try:
+            log = self._log.stat()
+        except FileNotFoundError:
+            return -1
+        return log.st_size if log.st_ino == self._inode else -1
 
     def _end(self) -> None:
         self._committer.loop.call_soon_threadsafe(self.broken.set)
