@@ -60,7 +60,7 @@ def list_faxes(
         ("ID", "CREATED", "DIRECTION", "STATE", "NUMBER", "PAGES", "SENDER / RECIPIENT", "NOTE"),
         [
             (f.id, when(f.created_at), f.direction, _state(f), f.number, f.pages or "",
-             f.sender or f.recipient, f.held or f.trouble or f.reason)
+             f.sender or f.recipient, f.held or "; ".join(filter(None, (f.reason, f.trouble))))
             for f in faxes
         ],
     )  # fmt: skip
