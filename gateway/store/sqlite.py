@@ -236,6 +236,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # not every SQLite is built so
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # see Sqlite._checkpoint
     connection.execute(f"PRAGMA journal_size_limit = {LOG}")
     return connection

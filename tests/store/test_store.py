@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gateway.errors import Cause
 from gateway.model import Fax, State
 from gateway.store import DEATHS, HELD, RESEND_WINDOW, Change, Store, StoreError, queries, units
+from gateway.store.messages import SMALL
 from gateway.store.sqlite import SchemaError, Unit, _connect, migrate, open_read_only
 from gateway.wishes import Wishes
 from tests.make import inbound, outbound
@@ -185,16 +186,32 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 async def test_durable_settings(store: Store) -> None:
-    """What an SMTP 250 stands on: WAL, FULL, foreign keys."""
+    """What an SMTP 250 stands on: WAL, FULL, foreign keys. And what is deleted is gone."""
 
     def pragmas() -> Unit[tuple[object, ...]]:
         answers = []
-        for name in ("journal_mode", "synchronous", "foreign_keys"):
+        for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete"):
             rows = yield f"PRAGMA {name}", {}
             answers.append(rows[0][name])
         return tuple(answers)
 
-    assert await store._db.read(pragmas()) == ("wal", 2, 1)
+    assert await store._db.read(pragmas()) == ("wal", 2, 1, 1)
+
+
+@pytest.mark.parametrize("size", [100, SMALL])
+async def test_a_purged_mail_is_in_no_file(tmp_path: Path, size: int) -> None:
+    path, canary = tmp_path / "gateway.db", b"canary" * (size // 6)
+    for purges in (False, True):
+        store = Store(path)
+        await store.open()
+        if purges:
+            assert await store.messages.purge(sent=NOW + 1, failed=NOW + 1) == 1
+        else:
+            fax = outbound(State.CLOSED, since=NOW)
+            await store._db.write(units.add([fax], NOW, canary))
+        await store.close()
+        found = [file.name for file in tmp_path.iterdir() if b"canary" in file.read_bytes()]
+        assert found == ([] if purges else ["gateway.db"])
 
 
 def doubt(store: Store, fax: Fax) -> Awaitable[list[str]]:
