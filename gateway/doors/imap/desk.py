@@ -57,6 +57,8 @@ class Desk:
         if here:
             in_queue = await connection.taken()
             self._tray.decided |= dict.fromkeys(in_queue, Outcome.DONE)
+            for uid in in_queue:
+                self._done_with(uid)
             if in_queue:  # by a crash, or somebody has put them back
                 log.info("mails_known", mails=len(in_queue), folder=self._settings.folder)
         self._keep_only(here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -186,6 +187,20 @@ async def test_rules_that_make_room(server: Server, house: House, door: Door) ->
         await until(lambda: server.has(INBOX=1, Done=1))
         house.policy = policy()
         await until(lambda: server.has(Done=2))
+
+
+async def test_one_that_somebody_flags_waits_no_more(
+    server: Server, house: House, door: Door
+) -> None:
+    """It is to be moved, and where that fails the server is not asked without a pause."""
+    server.put(mail(), mail())
+    box = door(full=0.05)
+    async with running(box):
+        await until(lambda: server.has(INBOX=1, Done=1))
+        server.faults.append(("UID MOVE", "no", 10_000))
+        server.flags[2].add("$FaxTaken")
+        await until(lambda: box._desk.rest == math.inf)
+        assert server.has(INBOX=1, Done=1)
 
 
 CUTS = ["UID SEARCH", "UID FETCH .*SIZE", "UID FETCH 1 .*BODY", "UID FETCH 2 .*BODY",
