@@ -209,6 +209,28 @@ async def test_a_mail_behind_very_many_commands(store: Store, spool: Spool) -> N
         assert (await client.say(TEXT + END)).startswith("250 2.0.0 accepted as ")
 
 
+async def test_who_sends_much_waits_for_nobody_that_fails(
+    store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[BaseException] = []
+    handler = asyncio.get_running_loop().set_exception_handler
+    handler(lambda _loop, facts: errors.append(facts["exception"]))
+
+    def broken() -> None:
+        raise ValueError("a bug of ours")
+
+    async with door(store, spool) as connect:
+        first = await connect.ready()
+        (session,) = connect.listener._shared.connections
+        monkeypatch.setattr(session, "rested", broken)
+        second = await connect.ready()
+        for client in (first, second):
+            client.send(30 * b"NOOP\r\n")
+        assert {await second.reply() for _ in range(30)} == {"250 2.0.0 Ok"}
+    assert list(map(str, errors)) == ["a bug of ours"]
+    handler(None)
+
+
 async def test_the_queue_is_down(store: Store, spool: Spool) -> None:
     """A32: at the end of data, then at MAIL for a while, then all is well."""
     failing = Failing(store, StoreError("disk I/O error"))

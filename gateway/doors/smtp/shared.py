@@ -92,10 +92,11 @@ class Shared:
             self.loop.call_soon(self._wake)
 
     def _wake(self) -> None:
-        self._resting.popleft().rested()
+        connection = self._resting.popleft()
         self._waking = bool(self._resting)
-        if self._waking:
+        if self._waking:  # before anything can go wrong: the others wait for nobody
             self.loop.call_soon(self._wake)
+        connection.rested()
 
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
