@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.demo.mailbox import Mailbox
 from gateway.doors.smtp.postmaster import MOST_BYTES
 from gateway.doors.smtp.settings import LOOPBACK
-from gateway.mail.forward import Forward
+from gateway.mail.forward import Forward, _copy_lines
 from gateway.mail.post import Post
 from gateway.mail.smarthost import Relay, Smarthost
 from gateway.rules import Rules
@@ -91,3 +95,39 @@ async def test_a_stranger_writes_letters(
         said = await client.mail(LONG + LINE, "postmaster@fax.local", sender=sender)
         assert said == much
     assert sizes == [len(LONG) + 2, len(LONG + LINE) + 2][: 1 + (much != TOO_BIG)]
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (b"Hel\nlo\rworld", b"Hel\r\nlo\r\nworld\r\n"),
+        (b"a\n.\nMAIL FROM:<e@example.com>", b"a\r\n.\r\nMAIL FROM:<e@example.com>\r\n"),
+        (b"\r\r", b"\r\n\r\n\r\n"),
+    ],
+)
+async def test_odd_line_ends_arrive(store: Store, spool: Spool, said: bytes, read: bytes) -> None:
+    """A smarthost refuses bare ones, rightly; the administrator reads the mail all the same."""
+    head, mailbox = b"Subject: x\r\n\r\n", Mailbox()
+    await mailbox.start()
+    try:
+        async with forwarding(store, spool, mailbox.address[1]) as connect:
+            client = await connect.ready("MAIL FROM:<ann@example.com>", POSTMASTER, "DATA")
+            answer = await client.say(head + said + END)
+            await client.say("QUIT")
+    finally:
+        await mailbox.stop()
+    assert answer == DONE
+    (mail,) = mailbox.mails
+    assert mail.content.partition(head)[2] == read
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 1000])
+async def test_line_ends_at_the_edge_of_a_block(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("gateway.mail.forward._BLOCK", block)
+    for said in map(bytes, product(b"\r\na", repeat=6)):
+        copied = io.BytesIO()
+        _copy_lines(io.BytesIO(said), copied)
+        whole = re.sub(rb"\r\n|\r|\n", b"\r\n", said)
+        assert copied.getvalue() == whole + b"\r\n" * (not whole.endswith(b"\n"))
