@@ -173,6 +173,14 @@ class Ceiling:
     faxes: int = 0
     pages: int = 0
 
+    @property
+    def amount(self) -> str:
+        """`50 faxes or 9 pages an hour`."""
+        amounts = ((self.faxes, "fax", "faxes"), (self.pages, "page", "pages"))
+        most = " or ".join(f"{n} {one if n == 1 else many}" for n, one, many in amounts if n)
+        every = {3600.0: "an hour", 86400.0: "a day"}.get(self.window, f"in {self.window:g} s")
+        return f"{most} {every}"
+
 
 def new_id() -> str:
     """A random fax id: safe in paths, addresses and speech."""

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.model import Ceiling
 from gateway.numbers import E164
-from gateway.store import RESEND_WINDOW, Full, Store, Wanted, mails
+from gateway.store import RESEND_WINDOW, Full, Store, Wanted
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ async def perhaps_full(  # noqa: PLR0913 - who, what and when
     new = [
         number
         for number in (*others, *numbers)
-        if not await mails.counts(store, identity, sender, number, since)
+        if not await store.mails.counts(identity, sender, number, since)
     ]
     before = sum(number in others for number in new)
     return await full(store, identity, ceilings, new[before:], now=now, before=before)

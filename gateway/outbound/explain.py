@@ -12,7 +12,6 @@ from gateway.options import OptionError, Where, from_pairs
 from gateway.outbound.permit import Denied, Permit, Policy, Who
 from gateway.outbound.verdict import BOUNCE, NO_POSTMASTER, TOO_MANY_NUMBERS, judge
 
-_EVERY = {3600.0: "an hour", 86400.0: "a day"}
 _WHOSE = {"sender": "from this sender", "destination": "to one number", "gateway": "in all"}
 _OTHER = {
     Kind.SUBJECT: "its numbers are to stand in the Subject or in X-Fax-To",
@@ -87,13 +86,7 @@ def _facts(permit: Permit) -> Iterator[str]:
     heard = ", ".join(permit.tell) or permit.sender
     yield f"It may send ({permit.rule}) and counts as {permit.identity}."
     yield f"It calls from {permit.line}; {heard} hears of the results."
-    yield from (f"No more than {_most(one)} {_WHOSE[one.scope]}." for one in permit.ceilings)
-
-
-def _most(ceiling: Ceiling) -> str:
-    amounts = ((ceiling.faxes, "fax", "faxes"), (ceiling.pages, "page", "pages"))
-    most = " or ".join(f"{n} {one if n == 1 else many}" for n, one, many in amounts if n)
-    return f"{most} {_EVERY.get(ceiling.window, f'in {ceiling.window:g} s')}"
+    yield from (f"No more than {one.amount} {_WHOSE[one.scope]}." for one in permit.ceilings)
 
 
 def _numbers(
@@ -123,7 +116,7 @@ def _too_many(permit: Permit, count: int, most: int) -> str:
         return TOO_MANY_NUMBERS
     full = [one for one in permit.ceilings if one.scope != "destination" and count > _least(one)]
     first = min(full, key=_least, default=None)
-    return f"550 5.7.1 Quota: {_most(first)} {_WHOSE[first.scope]}" if first else ""
+    return f"550 5.7.1 Quota: {first.amount} {_WHOSE[first.scope]}" if first else ""
 
 
 def _least(ceiling: Ceiling) -> int:

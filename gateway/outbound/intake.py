@@ -17,7 +17,7 @@ from gateway.errors import Cause
 from gateway.model import Direction, Fax, State, new_id
 from gateway.numbers import E164
 from gateway.spool import Kind, Name, Spool, Unfinished
-from gateway.store import SMALL, Added, Store, StoreError, mails
+from gateway.store import SMALL, Added, Store, StoreError
 from gateway.store.units import window
 from gateway.wishes import NONE, Wishes
 
@@ -111,7 +111,7 @@ class Intake:
         }
         now = self._clock()
         since = {key: now - window(one.wishes) for key, one in keys.items()}
-        known = await mails.taken(self._store, since)
+        known = await self._store.mails.taken(since)
         return [one.number for key, one in keys.items() if key not in known]
 
     async def refuse(

@@ -62,11 +62,6 @@ class Notify:
         others = [fax.later(now) for fax in faxes if report.hearers(fax) != who]
         return [*(await self._tell(mine)), *others]
 
-    async def __call__(self, fax: Fax) -> Fax:
-        """One alone, at once."""
-        (after,) = await self._tell([fax])
-        return after
-
     async def _tell(self, faxes: Sequence[Fax]) -> list[Fax]:
         mails = await asyncio.to_thread(self._mails, faxes)  # of 500 faxes, 30 ms
         if not mails:

@@ -18,6 +18,7 @@ from gateway.committer import Next
 from gateway.model import Attempt, Ceiling, Fax, State
 from gateway.store import queries, quota, told, units
 from gateway.store.doors import DoorBook
+from gateway.store.mails import Mails
 from gateway.store.messages import SMALL, Messages
 from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Sqlite, StoreError
@@ -55,6 +56,7 @@ class Store:
         self.broken = self._db.broken  # the process must end
         self.doors = DoorBook(self._db)
         self.messages = Messages(self._db)
+        self.mails = Mails(self._db)
         self._bells: dict[Where, asyncio.Event] = {state: asyncio.Event() for state in State}
         self._bells[HELD] = asyncio.Event()
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.model import Fax
-from gateway.store import Store, units
-from gateway.store.sqlite import Unit
-from gateway.store.units import fax_of
+from gateway.store import units
+from gateway.store.sqlite import Sqlite, Unit
 
-FAXES_OF = "SELECT * FROM fax WHERE key >= :first AND key < :last AND number <> '' ORDER BY key"
-
+_FAXES_OF = "SELECT * FROM fax WHERE key >= :first AND key < :last AND number <> '' ORDER BY key"
 _TAKEN = "SELECT key FROM fax WHERE key = :key AND created_at >= :since"
 # What counts against a ceiling: faxes that wait, and uploads (quota).
 _COUNTS = """SELECT 1 AS found FROM fax
@@ -22,21 +20,25 @@ _COUNTS = """SELECT 1 AS found FROM fax
     LIMIT 1"""
 
 
-async def taken(store: Store, since: Mapping[str, float]) -> set[str]:
-    """Those of the keys whose fax was taken since then. Raises StoreError."""
-    return await store._db.read(_taken(since))  # noqa: SLF001 - it is the store's
+class Mails:
+    """Only looks. Raises StoreError."""
 
+    def __init__(self, db: Sqlite) -> None:
+        self._db = db
 
-async def counts(store: Store, identity: str, sender: str, number: str, since: float) -> bool:
-    """Is there a fax of theirs to this number, taken since, which they pay for? StoreError."""
-    facts = {"identity": identity, "sender": sender, "number": number, "since": since}
-    return bool(await store._db.read(units.rows(_COUNTS, **facts)))  # noqa: SLF001
+    async def faxes_of(self, mail: str) -> list[Fax]:
+        """Those in the queue or behind it; not the refusals."""
+        within = units.rows(_FAXES_OF, first=f"{mail}:", last=f"{mail};")  # ; follows : in ASCII
+        return [units.fax_of(row) for row in await self._db.read(within)]
 
+    async def taken(self, since: Mapping[str, float]) -> set[str]:
+        """Those of the keys whose fax was taken since then."""
+        return await self._db.read(_taken(since))
 
-async def faxes_of(store: Store, mail: str) -> list[Fax]:
-    """Those in the queue or behind it; not the refusals. Raises StoreError."""
-    within = units.rows(FAXES_OF, first=f"{mail}:", last=f"{mail};")  # ; is next to : in ASCII
-    return [fax_of(row) for row in await store._db.read(within)]  # noqa: SLF001 - it is the store's
+    async def counts(self, identity: str, sender: str, number: str, since: float) -> bool:
+        """Is there a fax of theirs to this number, taken since, which they pay for?"""
+        facts = {"identity": identity, "sender": sender, "number": number, "since": since}
+        return bool(await self._db.read(units.rows(_COUNTS, **facts)))
 
 
 def _taken(since: Mapping[str, float]) -> Unit[set[str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gateway.model import State
+from gateway.store import units
 from gateway.store.sqlite import Row, Sqlite, Unit
 
 SMALL = 64 * 1024  # bytes of a mail that we keep ourselves
 _SLICE = 500  # rows of one look
 _ERASED = 50  # mails of one transaction: they may be overwritten, page by page
 
-KEEP = "INSERT INTO message (fax, content) VALUES (:fax, :content)"
 _GET = "SELECT content FROM message WHERE fax = :fax"
 _DROP = "DELETE FROM message WHERE fax = :fax"
 # Of a key the first ones after another: a pass over all of them holds nobody up for long.
@@ -28,7 +28,9 @@ class Messages:
 
     async def get(self, fax: str) -> bytes:
         """The mail that a fax comes from; b"" = it is a file, or gone."""
-        return await self._db.read(_get(fax))
+        rows = await self._db.read(units.rows(_GET, fax=fax))
+        content: bytes = rows[0]["content"] if rows else b""
+        return content
 
     async def purge(self, *, sent: float, failed: float) -> int:
         """Drop those of faxes that were closed before; returns how many.
@@ -36,22 +38,12 @@ class Messages:
         A slice at a time: mails that come in wait behind each.
         """
         dropped, after = 0, ""
-        while rows := await self._db.read(_some(after)):
+        while rows := await self._db.read(units.rows(_SOME, after=after, most=_SLICE)):
             after = rows[-1]["fax"]
             old = list(_old(rows, sent, failed))
             for begin in range(0, len(old), _ERASED):
                 dropped += await self._db.write(_drop(old[begin : begin + _ERASED]))
         return dropped
-
-
-def _get(fax: str) -> Unit[bytes]:
-    rows = yield _GET, {"fax": fax}
-    content: bytes = rows[0]["content"] if rows else b""
-    return content
-
-
-def _some(after: str) -> Unit[list[Row]]:
-    return (yield _SOME, {"after": after, "most": _SLICE})
 
 
 def _old(rows: Iterable[Row], sent: float, failed: float) -> Iterable[str]:

@@ -46,6 +46,8 @@ SAVE = f"""UPDATE fax SET {_SET}, leased = 0, deaths = 0,
         since = CASE WHEN state = :state THEN since ELSE :now END
     WHERE id = :id AND version = :version RETURNING id"""  # noqa: S608 - names of our own columns
 
+KEEP_MESSAGE = "INSERT INTO message (fax, content) VALUES (:fax, :content)"
+
 NOTE = """INSERT INTO history (fax, version, at, state, note)
     VALUES (:fax, :version, :at, :state, :note)"""
 

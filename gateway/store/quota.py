@@ -118,7 +118,4 @@ def _free(ceiling: Ceiling, oldest: Iterable[Row], faxes: int, pages: int, now: 
 
 def _name(ceiling: Ceiling) -> str:
     """`50 faxes an hour from this sender`."""
-    amounts = ((ceiling.faxes, "fax", "faxes"), (ceiling.pages, "page", "pages"))
-    most = " or ".join(f"{n} {one if n == 1 else many}" for n, one, many in amounts if n)
-    every = {3600.0: "an hour", 86400.0: "a day"}.get(ceiling.window, f"in {ceiling.window:g} s")
-    return f"{most} {every} {_WHOSE[ceiling.scope]}"
+    return f"{ceiling.amount} {_WHOSE[ceiling.scope]}"

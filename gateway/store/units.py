@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from gateway.model import Attempt, Ceiling, Direction, Fax, State
-from gateway.store import messages, queries, quota
+from gateway.store import queries, quota
 from gateway.store.quota import Full, Wanted
 from gateway.store.sqlite import Row, Unit
 from gateway.wishes import Wishes, wishes_of
@@ -58,7 +58,7 @@ def add(faxes: Sequence[Fax], now: float, message: bytes = b"") -> Unit[list[Add
                 continue
         yield queries.NOTE, _note(fax, now, fax.reason)
         if message:
-            yield messages.KEEP, {"fax": fax.id, "content": message}
+            yield queries.KEEP_MESSAGE, {"fax": fax.id, "content": message}
         added.append(Added(fax.id, duplicate=False))
     return added
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -34,9 +34,17 @@ async def mailbox(anyio_backend: str) -> AsyncIterator[Mailbox]:
     await mailbox.stop()
 
 
-def room(mailbox: Mailbox, spool: Spool, clock: Clock, admin: str = ADMIN) -> Notify:
+def room(
+    mailbox: Mailbox, spool: Spool, clock: Clock, admin: str = ADMIN
+) -> Callable[[Fax], Awaitable[Fax]]:
     post = Post(Smarthost(Relay(*mailbox.address, timeout=2.0)), spool.part)
-    return Notify(post, spool, "fax@fax.local", admin, clock)
+    notify = Notify(post, spool, "fax@fax.local", admin, clock)
+
+    async def alone(fax: Fax) -> Fax:
+        (after,) = await notify.in_turn([fax])
+        return after
+
+    return alone
 
 
 def done(state: State = State.DELIVERED, **facts: object) -> Fax:

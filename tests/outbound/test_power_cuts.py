@@ -156,7 +156,7 @@ class Life:
         post = CutPost(self.street.smarthost, self.spool.part, self.fuse)
         submit = Submit(self.provider, self.store, self.spool, clock=self.clock)
         prepare = Prepare(self.store.messages.get, self.spool, self.street.workshop, 9, "letter")
-        notify = one(Notify(post, self.spool, "fax@fax.local", ADMIN, self.clock))
+        notify = Notify(post, self.spool, "fax@fax.local", ADMIN, self.clock).in_turn
 
         async def witness(provider_id: str) -> None:
             await self.store.shown(provider_id, now=self.clock())

@@ -6,7 +6,6 @@ import pytest
 
 from gateway.model import State
 from gateway.store import Store
-from gateway.store.mails import faxes_of
 from tests.make import outbound
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +20,7 @@ async def test_all_of_a_mail_and_of_no_other(store: Store) -> None:
     faxes = [outbound(key=key, number=key.rpartition(":")[2]) for key in KEYS]
     refusal = outbound(State.FAILED, key="imap:ab::0123456789abcdef", number="")
     await store.add([*faxes, refusal], now=1.0)
-    assert await faxes_of(store, "imap:ab") == faxes[:2]
-    assert await faxes_of(store, "imap:abc") == faxes[2:3]
-    assert await faxes_of(store, "imap:") == []
-    assert await faxes_of(store, "imap:abcd") == []
+    assert await store.mails.faxes_of("imap:ab") == faxes[:2]
+    assert await store.mails.faxes_of("imap:abc") == faxes[2:3]
+    assert await store.mails.faxes_of("imap:") == []
+    assert await store.mails.faxes_of("imap:abcd") == []

@@ -27,7 +27,6 @@ from gateway.outbound.intake import Envelope, Intake
 from gateway.outbound.permit import Policy
 from gateway.spool import Spool
 from gateway.store import Full, Store
-from gateway.store.mails import faxes_of
 
 log = structlog.get_logger()
 
@@ -88,7 +87,7 @@ class Clerk:
             return self._reject(
                 letter, "fax_sender", "its sender is a fax address: nobody could be told"
             )
-        taken = await faxes_of(self.store, self._key(letter, author))
+        taken = await self.store.mails.faxes_of(self._key(letter, author))
         now = min([self.clock(), arrived or math.inf, *(fax.created_at for fax in taken)])
         asked = await asyncio.to_thread(order, letter, author, policy, self.settings, now)
         if flaw := flaw or _flaw(letter):

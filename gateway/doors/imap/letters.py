@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gateway.mail import headers, mime
 from gateway.mail.prescan import Scan, scan
+from gateway.spool import CREATE, write_all
 from gateway.store import SMALL
 
-_FLAGS = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _AUTHORS = ("message-id", "date", "from", "to", "cc", "subject")
 
 
@@ -50,11 +50,9 @@ class Letter:
         """In the spool's thread: a large one to disk."""
         if self.small:
             return None
-        descriptor = os.open(self.path, _FLAGS, 0o600)
+        descriptor = os.open(self.path, CREATE, 0o600)
         try:
-            left = memoryview(self.content)
-            while left:
-                left = left[os.write(descriptor, left) :]
+            write_all(descriptor, self.content)
         except BaseException:
             os.close(descriptor)
             raise

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from gateway.doors.imap import ImapDoor, ImapSettings
 from gateway.model import Fax, State
 from gateway.outbound.intake import Intake
@@ -17,6 +19,7 @@ from gateway.outbound.permit import Defaults, Policy
 from gateway.rules import Rules
 from gateway.spool import Spool
 from gateway.store import Store
+from tests.doors.imap.script import Server
 from tests.make import LINE
 
 SERVER = "mx.example.com"
@@ -97,6 +100,16 @@ async def running(door: ImapDoor) -> AsyncIterator[None]:
         stop.set()
         async with asyncio.timeout(10):
             await task
+
+
+async def power_cut(server: Server, door: Callable[..., ImapDoor]) -> None:
+    """A life of the gateway that ends where the server's one fault strikes."""
+    stop, slow = asyncio.Event(), {"patience": 60.0, "first_wait": 60.0, "longest_wait": 60.0}
+    life = asyncio.create_task(door(**slow).run(stop))
+    await until(lambda: not server.faults)
+    life.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await life
 
 
 async def until(what: Callable[[], Any], seconds: float = 20.0, pause: float = 0.01) -> None:

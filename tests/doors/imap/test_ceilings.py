@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,7 @@ from gateway.spool import Spool
 from gateway.store import Change, Store
 from tests.conftest import Clock
 from tests.doors.imap.conftest import Contexts
-from tests.doors.imap.kit import ANN, House, mail, policy, running, until
+from tests.doors.imap.kit import ANN, House, mail, policy, power_cut, running, until
 from tests.doors.imap.script import Server
 
 pytestmark = pytest.mark.anyio
@@ -215,12 +214,7 @@ async def test_a_power_cut_at_every_step(
     """The first one fills the ceiling, also its own; the second waits, whatever is cut."""
     server.put(mail(), mail(to="14155550101@fax.local"))
     server.faults.append((command, fault, 1))
-    stop = asyncio.Event()
-    first = asyncio.create_task(door(patience=60.0, first_wait=60.0, longest_wait=60.0).run(stop))
-    await until(lambda: not server.faults)
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
+    await power_cut(server, door)
     async with running(door()):
         await until(lambda: server.has(Done=1, INBOX=1))
         await until(lambda: "quota" in [event for event, _ in house.refusals])

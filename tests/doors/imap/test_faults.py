@@ -24,7 +24,7 @@ from gateway.doors.imap.wire import Found, found_in
 from gateway.spool import Spool
 from gateway.store import SMALL, Store
 from tests.doors.imap.conftest import Contexts
-from tests.doors.imap.kit import House, mail, running, until
+from tests.doors.imap.kit import House, mail, power_cut, running, until
 from tests.doors.imap.script import ALL, FAULTS, Server
 
 pytestmark = pytest.mark.anyio
@@ -495,12 +495,7 @@ async def test_a_power_cut_at_every_step(
     """K33–K36: before the server did it, and after it; one fax, one notice, a tidy box."""
     server.put(mail(), mail(to="1@fax.local"), mail(proof=""))
     server.faults.append((command, fault, 1))
-    stop = asyncio.Event()
-    first = asyncio.create_task(door(patience=60.0, first_wait=60.0, longest_wait=60.0).run(stop))
-    await until(lambda: not server.faults)
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
+    await power_cut(server, door)
     async with running(door()):
         await until(lambda: server.count() == {"Done": 1, "Failed": 1, "Rejected": 1})
     assert await house.numbers() == [FAX]
